@@ -1,0 +1,1 @@
+//! Placeholder front page, replaced when the crate is written.

@@ -104,7 +104,10 @@ pub trait DiskFile: Send + Sync {
         while !buffer.is_empty() {
             let read = self.read_at(offset, buffer)?;
             if read == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before the bytes asked for"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file ends before the bytes asked for",
+                ));
             }
             buffer = buffer.get_mut(read..).unwrap_or_default();
             offset += read as u64;

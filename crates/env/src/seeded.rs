@@ -408,9 +408,10 @@ impl Disk for SeededEnv {
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         let machine = self.up()?;
-        Ok(machine.faults.capacity_bytes.map_or(u64::MAX / 2, |capacity| {
-            capacity.saturating_sub(machine.used_bytes())
-        }))
+        Ok(machine
+            .faults
+            .capacity_bytes
+            .map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(machine.used_bytes())))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
@@ -485,7 +486,11 @@ impl DiskFile for SeededFile {
 
     fn len(&self) -> io::Result<u64> {
         let machine = self.env.up()?;
-        machine.files.get(&self.inode).map(|file| file.current.len() as u64).ok_or_else(|| failed("the file is gone"))
+        machine
+            .files
+            .get(&self.inode)
+            .map(|file| file.current.len() as u64)
+            .ok_or_else(|| failed("the file is gone"))
     }
 }
 
@@ -514,6 +519,9 @@ impl Entropy for SeededEnv {
 
 impl Spawner for SeededEnv {
     fn spawn(&self, _name: &str, _body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Thread>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "the seeded world has one thread: step the core instead"))
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the seeded world has one thread: step the core instead",
+        ))
     }
 }

@@ -9,6 +9,8 @@
 
 mod error;
 mod source;
+pub mod table;
 
 pub use error::StoreError;
 pub use source::{Chunk, RowChange, RowSource, TableId};
+pub use table::{AnyTable, Peek, Table, Tables, Value, Wanted};

@@ -14,8 +14,7 @@
 
 mod shards;
 
-use crate::error::StoreError;
-use crate::source::{Chunk, RowChange, RowSource, TableId};
+use crate::{Chunk, RowChange, RowSource, StoreError, TableId};
 use model::codec::DecodeError;
 use model::id::Key;
 use shards::{Shards, Slot};
@@ -93,6 +92,8 @@ pub trait AnyTable: Send {
     fn fill(&mut self, key: Key, bytes: Option<&[u8]>) -> Result<(), StoreError>;
     /// Whether memory knows whether the row exists.
     fn is_known(&self, key: Key) -> bool;
+    /// Whether every row that exists is in memory.
+    fn is_complete(&self) -> bool;
     /// Evicts durable rows that were not used lately until the table holds at most `resident_bytes_max`, looking at
     /// one shard of the table a call. Returns the bytes freed.
     fn evict(&mut self, resident_bytes_max: usize) -> usize;
@@ -314,7 +315,7 @@ impl<V: Value> AnyTable for Table<V> {
     }
 
     fn encode_some(&mut self, limit: usize, chunk: &mut Chunk) -> usize {
-        chunk.append(&mut self.early);
+        append(chunk, std::mem::take(&mut self.early));
         let frozen = self.generation - 1;
         for _ in 0..limit {
             let Some(key) = self.pending.pop() else { break };
@@ -336,7 +337,7 @@ impl<V: Value> AnyTable for Table<V> {
         }
         let mut slot = Slot::absent();
         if let Some(bytes) = bytes {
-            let value = V::decode(bytes).map_err(|error| StoreError::row(self.id, key, error))?;
+            let value = V::decode(bytes).map_err(|source| StoreError::Row { table: self.id, key, source })?;
             slot.digest = digest_of(self.id, key, bytes);
             let weight = row_weight(&value);
             slot.weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -345,6 +346,10 @@ impl<V: Value> AnyTable for Table<V> {
         }
         self.shards.put(key, slot);
         Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
     }
 
     fn is_known(&self, key: Key) -> bool {
@@ -388,6 +393,18 @@ impl<V: Value> AnyTable for Table<V> {
     fn unplanned_reads(&self) -> u64 {
         self.unplanned_reads
     }
+}
+
+/// Moves the rows of one chunk behind those of another.
+fn append(chunk: &mut Chunk, early: Chunk) {
+    let base = chunk.bytes.len() as u32;
+    chunk.bytes.extend_from_slice(&early.bytes);
+    chunk.rows.extend(
+        early
+            .rows
+            .into_iter()
+            .map(|row| RowChange { value: row.value.map(|(offset, len)| (offset + base, len)), ..row }),
+    );
 }
 
 fn row_weight<V: Value>(value: &V) -> usize {

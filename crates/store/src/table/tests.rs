@@ -210,7 +210,7 @@ struct Broken;
 
 impl RowSource for Broken {
     fn read(&self, table: TableId, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(StoreError::row(table, key, DecodeError::Truncated))
+        Err(StoreError::Row { table, key, source: DecodeError::Truncated })
     }
 }
 

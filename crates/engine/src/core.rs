@@ -1,0 +1,354 @@
+//! One shard as a plain state machine: frames in, replies, effects and view differences out. No thread, no waiting.
+//!
+//! The shell in [`crate::shell`] drives it in production, the simulator steps it from a seed, and
+//! `throughline replay` runs it over a log without any shell: there is one way to apply a record.
+
+pub(crate) mod checkpoint;
+pub(crate) mod progress;
+pub(crate) mod recovery;
+pub(crate) mod system;
+
+use crate::error::EngineError;
+use crate::machine::{AsOf, Effect, IssuedEffect, Machine, Outcome};
+use checkpoint::Checkpointing;
+use eventlog::Frame;
+use model::codec::Decoder;
+use model::id::{EffectId, Key, Position, Timestamp};
+use model::record::{Record, RecordKind, decode_records};
+use progress::{CONSUMERS_MAX, Progress};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use store::{AnyTable, DedupWindow, RowSource, StoreError, TableId, Tables, Wanted};
+use system::System;
+
+/// Records that are prefetched and published together. A query waits for one slice at most.
+const SLICE_RECORDS: usize = 512;
+/// Rounds of prefetching: a record can follow this many pointers before rows are read on the spot.
+const PREFETCH_ROUNDS_MAX: usize = 4;
+/// Timers that fire before one frame; the rest fire before the next, which the shell appends at once.
+pub const TIMERS_PER_FRAME_MAX: usize = 1_024;
+
+/// What applying a frame leads to, for whoever waits for it.
+#[derive(Debug, Default)]
+pub struct FrameOutcome {
+    /// Replies of the records that answer, by their index in the frame.
+    pub replies: Vec<(u32, Vec<u8>)>,
+    /// Records dropped because they were seen before.
+    pub duplicates: u32,
+    /// Effects issued.
+    pub effects: u32,
+}
+
+/// Reads many rows that are not in memory. The shell gives one that reads in parallel.
+pub trait ReadRows: Send {
+    /// One answer per row asked for, in order.
+    fn read_rows(&mut self, source: &Arc<dyn RowSource>, rows: &[(TableId, Key)]) -> Vec<RowRead>;
+}
+
+/// A row as it was found, or why it was not.
+pub type RowRead = Result<Option<Vec<u8>>, StoreError>;
+
+/// Reads one row after the other.
+pub struct ReadInOrder;
+
+impl ReadRows for ReadInOrder {
+    fn read_rows(&mut self, source: &Arc<dyn RowSource>, rows: &[(TableId, Key)]) -> Vec<RowRead> {
+        rows.iter().map(|(table, key)| source.read(*table, *key)).collect()
+    }
+}
+
+/// One shard.
+pub struct Core<M: Machine> {
+    machine: M,
+    view: Arc<M::View>,
+    state: M::State,
+    system: System,
+    dedup: DedupWindow,
+    source: Arc<dyn RowSource>,
+    reader: Box<dyn ReadRows>,
+    progress: Progress,
+    skips: BTreeSet<Position>,
+    /// The record being applied: what a panic is blamed on.
+    applying: Option<Position>,
+    /// Ordinal of the next effect of `applying`.
+    ordinal: u32,
+    checkpointing: Checkpointing,
+}
+
+impl<M: Machine> Core<M> {
+    /// How far the shard has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The point that the state reflects.
+    pub fn as_of(&self) -> AsOf {
+        AsOf { next_position: self.progress.next_position, log_time: self.progress.log_time }
+    }
+
+    /// What other threads read.
+    pub fn view(&self) -> Arc<M::View> {
+        Arc::clone(&self.view)
+    }
+
+    /// When the earliest timer is due, in log time.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.system.next_due()
+    }
+
+    /// Timers that wait.
+    pub fn timers(&self) -> usize {
+        self.system.timers()
+    }
+
+    /// Effects in the outbox.
+    pub fn outbox_len(&self) -> usize {
+        self.system.outbox_len()
+    }
+
+    /// Effects after `after`, oldest first.
+    pub fn effects_after(&mut self, after: Option<EffectId>, limit: usize) -> Vec<IssuedEffect> {
+        self.system.effects_after(after, limit)
+    }
+
+    /// The record that was being applied when a panic struck.
+    pub fn applying(&self) -> Option<Position> {
+        self.applying
+    }
+
+    /// Reads rows ahead with this from now on.
+    pub fn set_reader(&mut self, reader: Box<dyn ReadRows>) {
+        self.reader = reader;
+    }
+
+    /// Applies a durable frame. After an error the shard must stop: its state may miss a row.
+    pub fn apply_frame(&mut self, frame: &Frame) -> Result<FrameOutcome, EngineError> {
+        if frame.first != self.progress.next_position {
+            return Err(EngineError::Gap { expected: self.progress.next_position, found: frame.first });
+        }
+        let mut outcome = FrameOutcome::default();
+        let effects_before = self.progress.effects;
+        self.progress.log_time = self.progress.log_time.max(frame.received_at);
+        self.fire_timers(frame.first)?;
+        let mut records = Vec::with_capacity(frame.count as usize);
+        for record in decode_records(&frame.body, frame.first, frame.received_at) {
+            let position = frame.first.plus(records.len() as u64);
+            records.push(record.map_err(|error| EngineError::Record { position, error })?);
+        }
+        let mut index = 0;
+        for slice in records.chunks(SLICE_RECORDS) {
+            self.prefetch_records(slice)?;
+            let mut changes = Vec::new();
+            for record in slice {
+                self.apply_record(record, index, &mut outcome, &mut changes)?;
+                index += 1;
+            }
+            self.take_fault()?;
+            self.machine.publish(&self.view, changes, self.as_of());
+        }
+        self.progress.next_position = frame.first.plus(u64::from(frame.count));
+        outcome.effects = (self.progress.effects - effects_before) as u32;
+        Ok(outcome)
+    }
+
+    /// Answers a query from the state as it is now.
+    pub fn query(&mut self, query: M::Query) -> Result<M::Answer, EngineError> {
+        for _ in 0..PREFETCH_ROUNDS_MAX {
+            let mut wanted = Wanted::default();
+            self.machine.wanted_by_query(&self.state, &query, &mut wanted);
+            if !self.fetch(wanted)? {
+                break;
+            }
+        }
+        let as_of = self.as_of();
+        let answer = self.machine.query(&mut self.state, query, as_of);
+        self.take_fault()?;
+        Ok(answer)
+    }
+
+    fn apply_record(
+        &mut self,
+        record: &Record<'_>,
+        index: u32,
+        frame: &mut FrameOutcome,
+        changes: &mut Vec<M::Change>,
+    ) -> Result<(), EngineError> {
+        self.begin(record.position);
+        if self.skips.contains(&record.position) {
+            self.progress.skipped += 1;
+            self.progress.next_position = record.position.plus(1);
+            return Ok(());
+        }
+        if record.kind < RecordKind::EVENT {
+            self.apply_own(record)?;
+        } else {
+            if let Some(key) = self.machine.dedup_key(record)
+                && self.dedup.check_and_insert(key, self.progress.log_time)?
+            {
+                self.progress.duplicates += 1;
+                frame.duplicates += 1;
+                self.progress.next_position = record.position.plus(1);
+                return Ok(());
+            }
+            let mut outcome = Outcome::default();
+            self.machine.apply(&mut self.state, record, &mut outcome);
+            if let Some(reply) = outcome.reply.take() {
+                frame.replies.push((index, reply));
+            }
+            self.absorb(outcome, changes);
+        }
+        self.progress.applied += 1;
+        self.progress.next_position = record.position.plus(1);
+        Ok(())
+    }
+
+    /// The engine's own records. The shell writes them; a malformed one is a log of another version.
+    fn apply_own(&mut self, record: &Record<'_>) -> Result<(), EngineError> {
+        let unreadable = |error| EngineError::Record { position: record.position, error };
+        let mut body = Decoder::new(record.body);
+        match record.kind {
+            RecordKind::RULES_CHANGED => {
+                let version = body.u32().map_err(unreadable)?;
+                if version > M::RULES_VERSION {
+                    return Err(EngineError::RulesFromTheFuture { log: version, program: M::RULES_VERSION });
+                }
+                self.progress.rules_version = version;
+            }
+            RecordKind::ACKNOWLEDGED => {
+                let consumer = body.text().map_err(unreadable)?.to_owned();
+                let position = Position(body.u64().map_err(unreadable)?);
+                if self.progress.consumers.len() < CONSUMERS_MAX || self.progress.consumers.contains_key(&consumer) {
+                    let delivered = self.progress.consumers.entry(consumer).or_default();
+                    *delivered = position.max(*delivered);
+                }
+                self.system.acknowledged(&self.progress.consumers);
+            }
+            // Skips were read before anything was applied; a tick has done its work by moving log time.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fire_timers(&mut self, at: Position) -> Result<(), EngineError> {
+        let now = self.progress.log_time;
+        if self.system.next_due().is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.begin(at);
+        let mut changes = Vec::new();
+        for _ in 0..TIMERS_PER_FRAME_MAX {
+            let Some((due, subject)) = self.system.take_due(now) else { break };
+            let mut outcome = Outcome::default();
+            self.machine.timer(&mut self.state, subject, due, at, &mut outcome);
+            self.absorb(outcome, &mut changes);
+        }
+        self.take_fault()?;
+        self.machine.publish(&self.view, changes, self.as_of());
+        Ok(())
+    }
+
+    /// Effects of the timers that fire before a record and of the record itself share one count.
+    fn begin(&mut self, position: Position) {
+        if self.applying != Some(position) {
+            self.applying = Some(position);
+            self.ordinal = 0;
+        }
+    }
+
+    fn absorb(&mut self, outcome: Outcome<M::Change>, changes: &mut Vec<M::Change>) {
+        for effect in outcome.effects {
+            self.issue(effect);
+        }
+        for (subject, due) in outcome.timers {
+            self.system.set_timer(subject, due);
+        }
+        changes.extend(outcome.changes);
+    }
+
+    fn issue(&mut self, effect: Effect) {
+        let position = self.applying.unwrap_or_default();
+        let id = EffectId { position, ordinal: self.ordinal };
+        self.ordinal += 1;
+        self.progress.effects += 1;
+        self.progress.effects_digest = chain(self.progress.effects_digest, id, &effect);
+        let consumed = !self.progress.consumers.is_empty();
+        self.system.issue(IssuedEffect { id, issued_at: self.progress.log_time, effect }, consumed);
+    }
+
+    fn prefetch_records(&mut self, slice: &[Record<'_>]) -> Result<(), EngineError> {
+        if self.everything_is_in_memory() {
+            return Ok(());
+        }
+        for _ in 0..PREFETCH_ROUNDS_MAX {
+            let mut wanted = Wanted::default();
+            for record in slice.iter().filter(|record| record.kind >= RecordKind::EVENT) {
+                self.machine.wanted(&self.state, record, &mut wanted);
+            }
+            if !self.fetch(wanted)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is wanted and not known. `false` if there was nothing to read.
+    fn fetch(&mut self, mut wanted: Wanted) -> Result<bool, EngineError> {
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let rows = wanted.take();
+        let mut answers = self.reader.read_rows(&self.source, &rows).into_iter();
+        let mut failed = None;
+        let mut filled = false;
+        for (table, key) in rows {
+            let Some(answer) = answers.next() else { break };
+            let bytes = answer?;
+            visit_all(&mut self.state, &mut self.system, &mut |candidate| {
+                if candidate.id() == table && !candidate.is_known(key) {
+                    filled = true;
+                    if let Err(error) = candidate.fill(key, bytes.as_deref()) {
+                        failed.get_or_insert(error);
+                    }
+                }
+            });
+        }
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(filled),
+        }
+    }
+
+    fn everything_is_in_memory(&mut self) -> bool {
+        let mut complete = true;
+        self.state.visit(&mut |table| complete &= table.is_complete());
+        complete
+    }
+
+    fn take_fault(&mut self) -> Result<(), EngineError> {
+        let mut fault = None;
+        visit_all(&mut self.state, &mut self.system, &mut |table| {
+            if let Some(error) = table.take_fault() {
+                fault.get_or_insert(error);
+            }
+        });
+        fault.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// Visits the machine's tables, then the engine's.
+pub(crate) fn visit_all<S: Tables>(state: &mut S, system: &mut System, visitor: &mut dyn FnMut(&mut dyn AnyTable)) {
+    state.visit(visitor);
+    system.visit(visitor);
+}
+
+/// Continues the chain over all effects.
+fn chain(before: u128, id: EffectId, effect: &Effect) -> u128 {
+    let mut bytes = Vec::with_capacity(48 + effect.body.len());
+    bytes.extend_from_slice(&before.to_le_bytes());
+    bytes.extend_from_slice(&id.position.0.to_le_bytes());
+    bytes.extend_from_slice(&id.ordinal.to_le_bytes());
+    bytes.extend_from_slice(&effect.kind.to_le_bytes());
+    bytes.extend_from_slice(&effect.subject.0.to_le_bytes());
+    bytes.extend_from_slice(&effect.body);
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}

@@ -10,5 +10,7 @@
 pub mod codec;
 pub mod event;
 pub mod id;
+pub mod money;
+pub mod normalise;
 pub mod record;
 pub mod seal;

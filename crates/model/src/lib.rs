@@ -8,9 +8,14 @@
 //! machine, for ever: replay depends on it.
 
 pub mod codec;
+pub mod consent;
 pub mod event;
 pub mod id;
+pub mod identity;
 pub mod money;
 pub mod normalise;
+pub mod order;
+pub mod profile;
 pub mod record;
 pub mod seal;
+pub mod suppression;

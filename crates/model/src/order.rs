@@ -1,0 +1,364 @@
+//! An order is one fact, whichever door reports it and how often.
+//!
+//! The server's word wins over a browser's; a second report adds nothing. A refund counts once by its own id. What
+//! comes before its order (a refund, a cancellation) is kept and holds when the order arrives. The value that an order
+//! contributes is a function of what is known of it ([`Order::contributions`]), so every change is applied as the
+//! difference between two contributions and nothing is counted twice.
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::event::{OrderChange, OrderFact};
+use crate::id::{Key, Position, Timestamp};
+
+/// The most refunds of one order; further ones are ignored.
+pub const MAX_REFUNDS: usize = 256;
+/// The most nodes under which one order is remembered as bought.
+pub const MAX_REPORTERS: usize = 8;
+
+/// The key of an order: all write keys of a shard share it.
+pub fn order_key(order_id: &str) -> Key {
+    Key::of_text("order", order_id)
+}
+
+/// The order as somebody stated it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// Its value in minor units, never negative.
+    pub value_minor: i64,
+    /// ISO 4217.
+    pub currency: [u8; 3],
+    /// A server said so.
+    pub from_server: bool,
+    /// The value counts.
+    pub counts: bool,
+    /// When, clamped.
+    pub at: Timestamp,
+    /// The record that said so.
+    pub position: Position,
+}
+
+/// A refund of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// Its own identity.
+    pub id: Key,
+    /// Its amount in minor units, never negative.
+    pub value_minor: i64,
+    /// ISO 4217.
+    pub currency: [u8; 3],
+    /// A server said so.
+    pub from_server: bool,
+    /// The amount counts.
+    pub counts: bool,
+}
+
+/// What is known of an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The node whose order it is: the one that the deciding report was aggregated under.
+    pub owner: Key,
+    /// Nodes under which it was reported as bought, in order.
+    pub reporters: Vec<Key>,
+    /// The deciding report; absent while only a refund or cancellation is known.
+    pub stated: Option<Stated>,
+    /// A server cancelled it.
+    pub cancelled_by_server: bool,
+    /// A browser cancelled it; holds while no server has stated the order.
+    pub cancelled_by_browser: bool,
+    /// Each once, in order of arrival.
+    pub refunds: Vec<Refund>,
+}
+
+/// Who reports, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The node that the event is aggregated under.
+    pub node: Key,
+    /// Came with a server key.
+    pub from_server: bool,
+    /// Its value counts.
+    pub counts: bool,
+    /// When, clamped.
+    pub at: Timestamp,
+    /// The record.
+    pub position: Position,
+}
+
+/// What an order adds to the sums of its owner in one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contribution {
+    /// ISO 4217.
+    pub currency: [u8; 3],
+    /// Number of orders.
+    pub orders: i64,
+    /// Their value in minor units.
+    pub value_minor: i64,
+    /// Refunds in minor units.
+    pub refunded_minor: i64,
+}
+
+impl Contribution {
+    /// The same taken away.
+    pub fn negated(self) -> Self {
+        Self {
+            currency: self.currency,
+            orders: -self.orders,
+            value_minor: -self.value_minor,
+            refunded_minor: -self.refunded_minor,
+        }
+    }
+}
+
+/// What a report changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The report decides what the order is: its products are the order's.
+    pub decides: bool,
+}
+
+impl Order {
+    /// Takes in a report.
+    pub fn take(&mut self, fact: &OrderFact<'_>, report: Report) -> Taken {
+        match fact.change {
+            OrderChange::Completed => self.state(fact, report, false),
+            OrderChange::Updated => self.state(fact, report, true),
+            OrderChange::Cancelled => {
+                self.cancelled_by_server |= report.from_server;
+                self.cancelled_by_browser |= !report.from_server;
+                Taken::default()
+            }
+            OrderChange::Refunded => {
+                self.refund(fact, report);
+                Taken::default()
+            }
+        }
+    }
+
+    fn state(&mut self, fact: &OrderFact<'_>, report: Report, again: bool) -> Taken {
+        if !self.reporters.contains(&report.node) && self.reporters.len() < MAX_REPORTERS {
+            self.reporters.push(report.node);
+        }
+        let decides = match self.stated {
+            None => true,
+            Some(stated) if report.from_server => !stated.from_server || again,
+            Some(stated) => again && !stated.from_server,
+        };
+        if decides {
+            // An update by the same hand changes the order, not when and whose it was.
+            let first = self.stated.filter(|stated| stated.from_server == report.from_server);
+            if first.is_none() {
+                self.owner = report.node;
+            }
+            self.stated = Some(Stated {
+                value_minor: fact.value_minor.max(0),
+                currency: fact.currency,
+                from_server: report.from_server,
+                counts: report.counts,
+                at: first.map_or(report.at, |stated| stated.at),
+                position: first.map_or(report.position, |stated| stated.position),
+            });
+        }
+        Taken { decides }
+    }
+
+    fn refund(&mut self, fact: &OrderFact<'_>, report: Report) {
+        let refund = Refund {
+            id: Key::of_text("refund", fact.refund_id),
+            value_minor: fact.value_minor.saturating_abs(),
+            currency: fact.currency,
+            from_server: report.from_server,
+            counts: report.counts,
+        };
+        if let Some(own) = self.refunds.iter_mut().find(|own| own.id == refund.id) {
+            if report.from_server && !own.from_server {
+                *own = refund;
+            }
+        } else if self.refunds.len() < MAX_REFUNDS {
+            self.refunds.push(refund);
+        }
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        let by_server = self.stated.is_some_and(|stated| stated.from_server);
+        self.cancelled_by_server || (self.cancelled_by_browser && !by_server)
+    }
+
+    /// Whether it was cancelled or all of its value went back.
+    pub fn is_undone(&self) -> bool {
+        let Some(stated) = self.stated else { return false };
+        let refunded = self.refunded_minor(stated.currency);
+        self.is_cancelled() || (refunded > 0 && refunded >= stated.value_minor)
+    }
+
+    fn refunded_minor(&self, currency: [u8; 3]) -> i64 {
+        let counted = self.refunds.iter().filter(|refund| refund.counts && refund.currency == currency);
+        counted.fold(0_i64, |sum, refund| sum.saturating_add(refund.value_minor))
+    }
+
+    /// What it adds to the sums of its owner, by currency. Nothing while it is not stated, does not count, or is
+    /// cancelled.
+    pub fn contributions(&self) -> Vec<Contribution> {
+        let Some(stated) = self.stated.filter(|stated| stated.counts && !self.is_cancelled()) else {
+            return Vec::new();
+        };
+        let mut parts = vec![Contribution {
+            currency: stated.currency,
+            orders: 1,
+            value_minor: stated.value_minor,
+            refunded_minor: self.refunded_minor(stated.currency),
+        }];
+        for refund in self.refunds.iter().filter(|refund| refund.counts) {
+            if parts.iter().all(|part| part.currency != refund.currency) {
+                let refunded_minor = self.refunded_minor(refund.currency);
+                parts.push(Contribution {
+                    currency: refund.currency,
+                    orders: 0,
+                    value_minor: 0,
+                    refunded_minor,
+                });
+            }
+        }
+        parts
+    }
+
+    /// Appends the stored form.
+    pub fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.u128(self.owner.0);
+        encoder.varint(self.reporters.len() as u64);
+        for node in &self.reporters {
+            encoder.u128(node.0);
+        }
+        encoder.bool(self.stated.is_some());
+        if let Some(stated) = &self.stated {
+            encoder.signed(stated.value_minor);
+            encoder.0.extend_from_slice(&stated.currency);
+            encoder.bool(stated.from_server);
+            encoder.bool(stated.counts);
+            encoder.signed(stated.at.0);
+            encoder.varint(stated.position.0);
+        }
+        encoder.bool(self.cancelled_by_server);
+        encoder.bool(self.cancelled_by_browser);
+        encoder.varint(self.refunds.len() as u64);
+        for refund in &self.refunds {
+            encoder.u128(refund.id.0);
+            encoder.signed(refund.value_minor);
+            encoder.0.extend_from_slice(&refund.currency);
+            encoder.bool(refund.from_server);
+            encoder.bool(refund.counts);
+        }
+    }
+
+    /// Reads the stored form.
+    pub fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let mut order = Self { owner: Key(decoder.u128()?), ..Self::default() };
+        for _ in 0..decoder.count()? {
+            order.reporters.push(Key(decoder.u128()?));
+        }
+        if decoder.bool()? {
+            order.stated = Some(Stated {
+                value_minor: decoder.signed()?,
+                currency: currency(decoder)?,
+                from_server: decoder.bool()?,
+                counts: decoder.bool()?,
+                at: Timestamp(decoder.signed()?),
+                position: Position(decoder.varint()?),
+            });
+        }
+        order.cancelled_by_server = decoder.bool()?;
+        order.cancelled_by_browser = decoder.bool()?;
+        for _ in 0..decoder.count()? {
+            order.refunds.push(Refund {
+                id: Key(decoder.u128()?),
+                value_minor: decoder.signed()?,
+                currency: currency(decoder)?,
+                from_server: decoder.bool()?,
+                counts: decoder.bool()?,
+            });
+        }
+        Ok(order)
+    }
+}
+
+pub(crate) fn currency(decoder: &mut Decoder<'_>) -> Result<[u8; 3], DecodeError> {
+    let mut currency = [0; 3];
+    currency.copy_from_slice(decoder.take(3)?);
+    Ok(currency)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fact(change: OrderChange, refund_id: &'static str, value_minor: i64) -> OrderFact<'static> {
+        OrderFact { change, order_id: "1", refund_id, value_minor, currency: *b"EUR" }
+    }
+
+    fn report(from_server: bool, position: u64) -> Report {
+        Report {
+            node: Key(if from_server { 1 } else { 2 }),
+            from_server,
+            counts: from_server,
+            at: Timestamp(position as i64),
+            position: Position(position),
+        }
+    }
+
+    #[test]
+    fn an_order_is_one_fact() {
+        use OrderChange::{Cancelled, Completed, Refunded, Updated};
+        // Each report: what, refund id, value, from a server. Then: orders, value, refunded, undone.
+        type Row<'a> = (&'a [(OrderChange, &'static str, i64, bool)], (i64, i64, i64), bool);
+        let cases: [Row<'_>; 12] = [
+            (&[(Completed, "", 100, true)], (1, 100, 0), false),
+            (&[(Completed, "", 100, true), (Completed, "", 100, true)], (1, 100, 0), false),
+            (&[(Completed, "", 90, false)], (0, 0, 0), false),
+            (&[(Completed, "", 90, false), (Completed, "", 100, true)], (1, 100, 0), false),
+            (&[(Completed, "", 100, true), (Completed, "", 90, false)], (1, 100, 0), false),
+            (&[(Completed, "", 100, true), (Updated, "", 120, true)], (1, 120, 0), false),
+            (&[(Completed, "", 100, true), (Updated, "", 1, false)], (1, 100, 0), false),
+            (&[(Completed, "", 100, true), (Cancelled, "", 0, true)], (0, 0, 0), true),
+            (&[(Completed, "", 100, true), (Cancelled, "", 0, false)], (1, 100, 0), false),
+            (&[(Refunded, "a", 30, true), (Completed, "", 100, true)], (1, 100, 30), false),
+            (
+                &[(Completed, "", 100, true), (Refunded, "a", 30, true), (Refunded, "a", 30, true)],
+                (1, 100, 30),
+                false,
+            ),
+            (
+                &[(Completed, "", 100, true), (Refunded, "a", 60, false), (Refunded, "b", 100, true)],
+                (1, 100, 100),
+                true,
+            ),
+        ];
+        for (reports, expected, undone) in cases {
+            let mut order = Order::default();
+            for (position, (change, refund, value, server)) in reports.iter().enumerate() {
+                order.take(&fact(*change, refund, *value), report(*server, position as u64));
+            }
+            let sum = order.contributions().first().copied().unwrap_or_default();
+            assert_eq!((sum.orders, sum.value_minor, sum.refunded_minor), expected, "{reports:?}");
+            assert_eq!(order.is_undone(), undone, "{reports:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn repeats_add_nothing_and_orders_read_back(reports in prop::collection::vec((0_u8..4, 0_usize..3, -5_i64..200, any::<bool>()), 0..12)) {
+            let changes = [OrderChange::Completed, OrderChange::Updated, OrderChange::Cancelled, OrderChange::Refunded];
+            let refunds = ["a", "b", "c"];
+            let (mut once, mut twice) = (Order::default(), Order::default());
+            for (position, (change, refund, value, server)) in reports.iter().enumerate() {
+                let fact = fact(changes[usize::from(*change)], refunds[*refund], *value);
+                once.take(&fact, report(*server, position as u64));
+                twice.take(&fact, report(*server, position as u64));
+                twice.take(&fact, report(*server, position as u64));
+            }
+            prop_assert_eq!(&once, &twice);
+            let mut bytes = Vec::new();
+            once.encode(&mut Encoder(&mut bytes));
+            prop_assert_eq!(Order::decode(&mut Decoder::new(&bytes)), Ok(once));
+        }
+    }
+}

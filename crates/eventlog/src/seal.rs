@@ -1,0 +1,401 @@
+//! Background work: seals full segments, rewrites sealed ones, prepares spares, removes what was trimmed.
+//!
+//! A new version of a segment is written under a temporary name, synced, read back and compared, renamed over the old
+//! one, and the directory is synced. A crash leaves the old or the new version. Readers that hold the old file keep
+//! it until they let go; only a file that nobody holds is used again.
+
+use crate::Frame;
+use crate::cursor::Cursor;
+use crate::error::LogError;
+use crate::frame::block::BlockBuilder;
+use crate::frame::{self, FrameKind, Header};
+use crate::handle::SealStep;
+use crate::segment::{self, Content, DATA_OFFSET, Segment, SegmentHeader};
+use crate::shared::{Entry, Shared};
+use crate::spare::SYNC_STEP_BYTES;
+use env::{DiskFile, OpenMode};
+use model::id::Position;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+/// What rewriting a segment did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RewriteReport {
+    /// Batches whose body changed.
+    pub changed_frames: u64,
+    /// What the segment took before.
+    pub before_bytes: u64,
+    /// What it takes now.
+    pub after_bytes: u64,
+}
+
+/// A new version of a segment, whole and synced under its temporary name.
+struct Written {
+    header: SegmentHeader,
+    content: Content,
+    file: Arc<dyn DiskFile>,
+    changed_frames: u64,
+}
+
+impl Shared {
+    pub(crate) fn seal_step(&self) -> Result<SealStep, LogError> {
+        let _only_one = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(step) = self.remove_trimmed()? {
+            return Ok(step);
+        }
+        let next = {
+            let state = self.state();
+            let full = state.segments.len().saturating_sub(1);
+            state
+                .segments
+                .iter()
+                .take(full)
+                .find(|entry| !entry.segment.is_sealed() && !entry.seal_failed)
+                .cloned()
+        };
+        match next {
+            Some(entry) => self.seal(entry),
+            None => self.prepare_spare(),
+        }
+    }
+
+    fn prepare_spare(&self) -> Result<SealStep, LogError> {
+        if self.state().spares.len() >= self.options.spare_segments {
+            return Ok(SealStep::Idle);
+        }
+        let spare = self.write_spare()?;
+        self.state().spares.push(spare);
+        Ok(SealStep::PreparedSpare)
+    }
+
+    fn remove_trimmed(&self) -> Result<Option<SealStep>, LogError> {
+        let Some(oldest) = self.state().trimmed.first().map(|entry| Arc::clone(&entry.segment)) else {
+            return Ok(None);
+        };
+        let disk = &self.env.disk;
+        // Oldest first and one by one: whatever a crash brings back has no hole in it.
+        if disk.exists(&oldest.path) {
+            disk.remove(&oldest.path).map_err(|error| LogError::io("remove", &oldest.path, error))?;
+        }
+        disk.sync_directory(&self.directory).map_err(|error| LogError::io("sync", &self.directory, error))?;
+        self.state().trimmed.remove(0);
+        Ok(Some(SealStep::Removed(oldest.first)))
+    }
+
+    fn seal(&self, entry: Entry) -> Result<SealStep, LogError> {
+        let first = entry.content.first;
+        let open_bytes = entry.content.end_offset;
+        match self.replace(&entry, &mut |frame| frame, true) {
+            Ok(written) => {
+                let sealed_bytes = written.content.end_offset;
+                let mut state = self.state();
+                state.stats.sealed_segments += 1;
+                state.stats.sealed_from_bytes += open_bytes;
+                state.stats.sealed_to_bytes += sealed_bytes;
+                Ok(SealStep::Sealed { first, open_bytes, sealed_bytes })
+            }
+            Err(error) => {
+                if !error.is_transient() {
+                    let mut state = self.state();
+                    if let Some(kept) = state.segments.iter_mut().find(|kept| kept.content.first == first) {
+                        kept.seal_failed = true;
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn rewrite_segment(
+        &self,
+        first: Position,
+        change: &mut dyn FnMut(Frame) -> Frame,
+    ) -> Result<RewriteReport, LogError> {
+        let _only_one = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = {
+            let state = self.state();
+            let full = state.segments.len().saturating_sub(1);
+            state.segments.iter().take(full).find(|entry| entry.content.first == first).cloned()
+        };
+        let Some(entry) = found else {
+            let what = "it is being written or does not exist; wait until it is full".to_owned();
+            return Err(LogError::Rewrite { first, what });
+        };
+        let before_bytes = entry.content.end_offset;
+        // Not used again: an erased record must not wait in a spare.
+        let written = self.replace(&entry, change, false)?;
+        Ok(RewriteReport {
+            changed_frames: written.changed_frames,
+            before_bytes,
+            after_bytes: written.content.end_offset,
+        })
+    }
+
+    pub(crate) fn forget_used_files(&self) -> Result<(), LogError> {
+        let _only_one = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        let used: Vec<_> = {
+            let mut state = self.state();
+            state.forget_requests += 1;
+            let (used, fresh) = state.spares.drain(..).partition(|spare| spare.stale);
+            state.spares = fresh;
+            used
+        };
+        for spare in used {
+            self.env.disk.remove(&spare.path).map_err(|error| LogError::io("remove", &spare.path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a sealed version of a segment and puts it in the old one's place.
+    fn replace(
+        &self,
+        entry: &Entry,
+        change: &mut dyn FnMut(Frame) -> Frame,
+        use_again: bool,
+    ) -> Result<Written, LogError> {
+        let old = &entry.segment;
+        let temporary = segment::temporary_path(&old.path);
+        let written = self
+            .write_sealed(entry, &temporary, change)
+            .and_then(|(written, check)| self.verify(&written, &temporary, check).map(|()| written));
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                // What cannot be removed now is removed by the next open.
+                let _ = self.env.disk.remove(&temporary);
+                return Err(error);
+            }
+        };
+        let kept = if use_again { self.keep_file(entry) } else { None };
+        let disk = &self.env.disk;
+        let renamed = disk
+            .rename(&temporary, &old.path)
+            .and_then(|()| disk.sync_directory(&self.directory))
+            .map_err(|error| LogError::io_or_full("replace", &old.path, error, 0));
+        if let Err(error) = renamed {
+            if let Some((_, kept)) = kept {
+                let _ = disk.remove(&kept);
+            }
+            return Err(error);
+        }
+        let segment = Segment {
+            first: old.first,
+            path: old.path.clone(),
+            header: written.header,
+            file: Arc::clone(&written.file),
+        };
+        let mut state = self.state();
+        if let Some(current) = state.segments.iter_mut().find(|kept| Arc::ptr_eq(&kept.segment, old)) {
+            *current = Entry {
+                segment: Arc::new(segment),
+                content: written.content,
+                index: Vec::new(),
+                file_bytes: written.content.end_offset,
+                seal_failed: false,
+            };
+        }
+        drop(state);
+        if let Some((number, kept)) = kept {
+            self.use_again(old, number, &kept)?;
+        }
+        Ok(written)
+    }
+
+    fn write_sealed(
+        &self,
+        entry: &Entry,
+        temporary: &Path,
+        change: &mut dyn FnMut(Frame) -> Frame,
+    ) -> Result<(Written, u32), LogError> {
+        let failed = |action, error| LogError::io_or_full(action, temporary, error, entry.content.end_offset);
+        if self.env.disk.exists(temporary) {
+            self.env.disk.remove(temporary).map_err(|error| failed("remove", error))?;
+        }
+        let file =
+            self.env.disk.open(temporary, OpenMode::CreateNew).map_err(|error| failed("create", error))?;
+        let tag = segment::fresh_tag(&self.env, temporary)?;
+        let mut writer = SealWriter::new(self, Arc::clone(&file), tag, temporary, entry.content.first)?;
+        let mut cursor = Cursor::new(Arc::clone(&entry.segment), DATA_OFFSET, entry.content.end_offset);
+        let mut frames = VecDeque::new();
+        let mut changed_frames = 0;
+        while cursor.read(self.options.keyring.as_ref(), &mut frames)?.is_some() {
+            for frame in frames.drain(..) {
+                let check = frame_check(0, &frame);
+                let facts = (frame.first, frame.count, frame.term, frame.received_at, frame.control);
+                let frame = change(frame);
+                if facts != (frame.first, frame.count, frame.term, frame.received_at, frame.control) {
+                    let what = "a change may touch a frame's body only".to_owned();
+                    return Err(LogError::Rewrite { first: entry.content.first, what });
+                }
+                changed_frames += u64::from(check != frame_check(0, &frame));
+                writer.add(&frame)?;
+            }
+        }
+        let (content, check) = writer.finish()?;
+        if content.next != entry.content.next {
+            return Err(entry
+                .segment
+                .corrupt(cursor.offset, "records are missing at the end of the segment"));
+        }
+        let header = SegmentHeader {
+            shard: self.options.shard,
+            region: self.options.region,
+            tag,
+            sealed: Some(content),
+        };
+        file.write_all_at(0, &header.encode()).map_err(|error| failed("write", error))?;
+        file.sync_data().map_err(|error| failed("sync", error))?;
+        Ok((Written { header, content, file, changed_frames }, check))
+    }
+
+    /// Reads the new version back and compares it with what was meant.
+    fn verify(&self, written: &Written, temporary: &Path, check: u32) -> Result<(), LogError> {
+        let segment = Arc::new(Segment {
+            first: written.content.first,
+            path: temporary.to_owned(),
+            header: segment::read_header(written.file.as_ref(), temporary, None)?,
+            file: Arc::clone(&written.file),
+        });
+        let mut cursor = Cursor::new(Arc::clone(&segment), DATA_OFFSET, written.content.end_offset);
+        let mut frames = VecDeque::new();
+        let mut found = 0;
+        while cursor.read(self.options.keyring.as_ref(), &mut frames)?.is_some() {
+            found = frames.drain(..).fold(found, |found, frame| frame_check(found, &frame));
+        }
+        if found == check && segment.header == written.header {
+            Ok(())
+        } else {
+            Err(segment.corrupt(0, "what was read back is not what was written"))
+        }
+    }
+
+    /// Gives an open segment's file a second name, so that it survives being replaced. `None` if it is not worth it.
+    fn keep_file(&self, entry: &Entry) -> Option<(u64, std::path::PathBuf)> {
+        let wanted = self.state().spares.len() < self.options.spare_segments;
+        let fits = !entry.segment.is_sealed() && entry.file_bytes == self.options.segment_bytes;
+        if !wanted || !fits {
+            return None;
+        }
+        let number = self.reserve_spare_number();
+        let kept = segment::temporary_path(&segment::spare_path(&self.directory, number));
+        // A file system without hard links only costs the writing of a new spare.
+        self.env.disk.hard_link(&entry.segment.path, &kept).ok().map(|()| (number, kept))
+    }
+
+    /// Makes a spare of a replaced segment's file, unless a reader still holds it.
+    fn use_again(&self, old: &Arc<Segment>, number: u64, kept: &Path) -> Result<(), LogError> {
+        // The caller's copy of the entry and `old` itself are the same reference: one is what the log lets go of.
+        let unused = Arc::strong_count(old) == 1;
+        if !unused {
+            return self.env.disk.remove(kept).map_err(|error| LogError::io("remove", kept, error));
+        }
+        let path = segment::spare_path(&self.directory, number);
+        let spare = self.finish_spare(Arc::clone(&old.file), kept, path, number, true)?;
+        let mut state = self.state();
+        state.stats.recycled_spares += 1;
+        state.spares.push(spare);
+        Ok(())
+    }
+}
+
+/// A checksum over everything that a frame says, chained.
+fn frame_check(before: u32, frame: &Frame) -> u32 {
+    let mut check = crc32c::crc32c_append(before, &frame.first.0.to_le_bytes());
+    check = crc32c::crc32c_append(check, &frame.count.to_le_bytes());
+    check = crc32c::crc32c_append(check, &frame.term.0.to_le_bytes());
+    check = crc32c::crc32c_append(check, &frame.received_at.0.to_le_bytes());
+    check = crc32c::crc32c_append(check, &[u8::from(frame.control)]);
+    crc32c::crc32c_append(check, &frame.body)
+}
+
+/// Writes batches as blocks.
+struct SealWriter<'a> {
+    shared: &'a Shared,
+    file: Arc<dyn DiskFile>,
+    path: &'a Path,
+    tag: u64,
+    compressor: zstd::bulk::Compressor<'a>,
+    block: BlockBuilder,
+    out: Vec<u8>,
+    content: Content,
+    synced: u64,
+    check: u32,
+}
+
+impl<'a> SealWriter<'a> {
+    fn new(
+        shared: &'a Shared,
+        file: Arc<dyn DiskFile>,
+        tag: u64,
+        path: &'a Path,
+        first: Position,
+    ) -> Result<Self, LogError> {
+        let compressor =
+            zstd::bulk::Compressor::new(shared.options.compression_level).map_err(LogError::Compress)?;
+        Ok(Self {
+            shared,
+            file,
+            path,
+            tag,
+            compressor,
+            block: BlockBuilder::default(),
+            out: Vec::new(),
+            content: Content::empty(first),
+            synced: 0,
+            check: 0,
+        })
+    }
+
+    fn add(&mut self, frame: &Frame) -> Result<(), LogError> {
+        if self.content.batches == 0 {
+            self.content.first_at = frame.received_at;
+        }
+        self.content.batches += 1;
+        self.content.body_bytes += frame.body.len() as u64;
+        self.content.next = frame.next();
+        self.content.term = frame.term;
+        self.content.last_at = frame.received_at;
+        self.check = frame_check(self.check, frame);
+        self.block.add(frame);
+        if self.block.plain_bytes() >= self.shared.options.block_bytes { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        let Some((facts, body)) = self.block.finish(&mut self.compressor)? else {
+            return Ok(());
+        };
+        let options = &self.shared.options;
+        let header = Header {
+            kind: FrameKind::Block,
+            control: false,
+            compressed: true,
+            key: None,
+            shard: options.shard,
+            region: options.region,
+            tag: self.tag,
+            term: facts.term,
+            first: facts.first,
+            count: facts.count,
+            group_offset: 0,
+            received_at: facts.received_at,
+            body_bytes: 0,
+        };
+        self.out.clear();
+        let entropy = self.shared.env.entropy.as_ref();
+        frame::write_frame(&mut self.out, header, &body, options.keyring.as_ref(), entropy)?;
+        let failed = |action, error| LogError::io_or_full(action, self.path, error, self.out.len() as u64);
+        self.file.write_all_at(self.content.end_offset, &self.out).map_err(|error| failed("write", error))?;
+        self.content.end_offset += self.out.len() as u64;
+        if self.content.end_offset - self.synced >= SYNC_STEP_BYTES {
+            self.file.sync_data().map_err(|error| failed("sync", error))?;
+            self.synced = self.content.end_offset;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Content, u32), LogError> {
+        self.flush()?;
+        Ok((self.content, self.check))
+    }
+}

@@ -64,6 +64,17 @@ const WORLDLY_DIRECT: &[&str] = &["getrandom", "rustix", "libc", "nix", "fastran
 /// `anyhow` erases what went wrong: fine where a person reads it, wrong in a library.
 const ANYHOW: &[&str] = &["server", "sim", "xtask"];
 
+/// Lints of the root manifest that must not get lost: tool, lint, weakest level. A warning fails `make lint`.
+const LINTS_KEPT: &[(&str, &str, &str)] = &[
+    ("rust", "unsafe_code", "deny"),
+    ("clippy", "disallowed_methods", "deny"),
+    ("clippy", "disallowed_types", "deny"),
+    ("clippy", "unwrap_used", "warn"),
+    ("clippy", "expect_used", "warn"),
+    ("clippy", "panic", "warn"),
+    ("clippy", "iter_over_hash_type", "warn"),
+];
+
 pub(crate) fn check_repository() -> anyhow::Result<Vec<Finding>> {
     let metadata = workspace::metadata()?;
     let mut findings = check_edges(&metadata);
@@ -231,10 +242,14 @@ fn check_root_manifest(path: &str, workspace: &toml::Value) -> Vec<Finding> {
                 .push(Finding::error(path, format!("`{name}`: only published crates are used, by version")));
         }
     }
-    let unsafe_code =
-        workspace.get("lints").and_then(|lints| lints.get("rust")).and_then(|rust| rust.get("unsafe_code"));
-    if unsafe_code.and_then(toml::Value::as_str) != Some("deny") {
-        findings.push(Finding::error(path, "[workspace.lints.rust] must deny unsafe_code"));
+    for (tool, lint, weakest) in LINTS_KEPT {
+        let level = workspace.get("lints").and_then(|lints| lints.get(tool)?.get(lint)?.as_str());
+        if level != Some(weakest) && level != Some("deny") {
+            findings.push(Finding::error(
+                path,
+                format!("[workspace.lints.{tool}] must set `{lint}` to {weakest}"),
+            ));
+        }
     }
     findings
 }
@@ -383,7 +398,8 @@ mod tests {
                 "[workspace.dependencies]\nx = { path = \"elsewhere\" }\n[workspace.lints.rust]\nunsafe_code = \"deny\"",
                 "crates/x",
             ),
-            ("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"warn\"", "unsafe_code"),
+            ("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"warn\"", "`unsafe_code` to deny"),
+            ("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"deny\"", "`unwrap_used` to warn"),
         ];
         for (path, text, fragment) in cases {
             assert_caught(text, &check_manifest(&TextFile::new(path, text)), fragment);

@@ -1,6 +1,7 @@
 use super::*;
 use crate::finding::{assert_caught, assert_no_errors};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn the_clippy_files_hold_together() {
@@ -32,14 +33,21 @@ fn a_lost_rule_is_caught() {
 ///
 /// Nothing tells clippy which file of settings to use but the crate's folder, exactly as in a build.
 fn clippy_on(crate_name: &str, code: &str) -> String {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
     let root = workspace::root().unwrap();
-    let folder = std::env::temp_dir().join(format!("throughline-lints-{}-{crate_name}", std::process::id()));
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("throughline-lints-{}-{call}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("planted.rs");
     std::fs::write(&file, code).unwrap();
     let output = Command::new("clippy-driver")
         .args(["--crate-type=lib", "--edition=2024", "--emit=metadata", "-Aunused", "-Ddeprecated"])
-        .args(["-Dclippy::disallowed_methods", "-Dclippy::disallowed_types", "-Dclippy::disallowed_macros"])
+        .args([
+            "-Dclippy::iter_over_hash_type",
+            "-Dclippy::disallowed_methods",
+            "-Dclippy::disallowed_types",
+            "-Dclippy::disallowed_macros",
+        ])
         .arg("--out-dir")
         .arg(&folder)
         .arg(&file)
@@ -49,6 +57,13 @@ fn clippy_on(crate_name: &str, code: &str) -> String {
         .expect("clippy-driver must be installed: rustup component add clippy");
     std::fs::remove_dir_all(&folder).unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_loop_over_a_hash_map_is_refused_but_not_over_a_tree() {
+    let code = |map: &str| format!("pub fn f(m: &std::collections::{map}<u8, u8>) {{ for _ in m {{}} }}");
+    assert!(clippy_on("engage", &code("HashMap")).contains("iteration over unordered hash-based type"));
+    assert_eq!(clippy_on("engage", &code("BTreeMap")), "");
 }
 
 #[test]

@@ -1,0 +1,482 @@
+//! A reader that walks JSON text once and lends out slices of it.
+//!
+//! Everything that is read or skipped is checked against the grammar (RFC 8259), so a slice that was lent out is JSON
+//! and may be stored as it is. Strings are copied only where they hold escapes. Nesting is bounded.
+//!
+//! It is our own because the door needs three things at once that no parser gives: the raw slice of a value *and* the
+//! fields inside it in the same pass, keys in any order with the last one winning, and a named limit on nesting.
+//! `examples/bench_wire.rs` holds it against sonic-rs; a property test holds it against serde_json.
+
+use std::borrow::Cow;
+
+/// Why text is not the JSON that the door reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JsonError {
+    /// Where, in bytes from the beginning.
+    pub(crate) at: usize,
+    /// What was expected, to complete "expected …".
+    pub(crate) expected: &'static str,
+}
+
+/// The text between two quotes, escapes still in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RawText<'a> {
+    inner: &'a str,
+    escaped: bool,
+}
+
+impl<'a> RawText<'a> {
+    /// The text that is meant. Half a surrogate pair becomes U+FFFD: browsers send one when a script cuts an emoji.
+    pub(crate) fn decode(self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(unescape(self.inner)) } else { Cow::Borrowed(self.inner) }
+    }
+}
+
+/// One value. Objects and arrays come as the slice that spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Text(RawText<'a>),
+    Number(&'a str),
+    Bool(bool),
+    Null,
+    Object,
+    Array(&'a str),
+}
+
+/// Walks over JSON text.
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth_left: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the beginning of `text`, no deeper than `depth_max` objects and arrays.
+    pub(crate) fn new(text: &'a str, depth_max: u32) -> Self {
+        Self { text, at: 0, depth_left: depth_max }
+    }
+
+    /// Fails if anything but blanks is left.
+    pub(crate) fn finish(&mut self) -> Result<(), JsonError> {
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end")) }
+    }
+
+    /// The first byte of the next value, or 0 at the end.
+    pub(crate) fn peek(&mut self) -> u8 {
+        self.space();
+        self.byte()
+    }
+
+    /// Reads the next value; containers are skipped and lent as slices.
+    pub(crate) fn value(&mut self) -> Result<Value<'a>, JsonError> {
+        match self.peek() {
+            b'"' => self.string().map(Value::Text),
+            b'{' => self.skip().map(|_| Value::Object),
+            b'[' => self.skip().map(Value::Array),
+            b't' => self.word("true").map(|()| Value::Bool(true)),
+            b'f' => self.word("false").map(|()| Value::Bool(false)),
+            b'n' => self.word("null").map(|()| Value::Null),
+            _ => {
+                let from = self.at;
+                self.number()?;
+                Ok(Value::Number(self.since(from)))
+            }
+        }
+    }
+
+    /// Skips the next value and lends the slice that spells it.
+    pub(crate) fn skip(&mut self) -> Result<&'a str, JsonError> {
+        self.space();
+        let from = self.at;
+        self.skip_value()?;
+        Ok(self.since(from))
+    }
+
+    /// Reads an object. `each` gets every key and must consume its value. Lends the slice that spells the object.
+    pub(crate) fn object<E: From<JsonError>>(
+        &mut self,
+        mut each: impl FnMut(&mut Self, &str) -> Result<(), E>,
+    ) -> Result<&'a str, E> {
+        self.space();
+        let from = self.at;
+        self.open(b'{', "an object")?;
+        if self.peek() == b'}' {
+            self.at += 1;
+        } else {
+            loop {
+                self.space();
+                let key = self.string()?;
+                self.space();
+                self.punctuation(b':', "a colon")?;
+                if key.escaped {
+                    each(self, &key.decode())?;
+                } else {
+                    each(self, key.inner)?;
+                }
+                if self.closes(b'}', "a comma or a closing brace")? {
+                    break;
+                }
+            }
+        }
+        self.depth_left += 1;
+        Ok(self.since(from))
+    }
+
+    /// Reads an array. `each` must consume one value. Lends the slice that spells the array.
+    pub(crate) fn array<E: From<JsonError>>(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<&'a str, E> {
+        self.space();
+        let from = self.at;
+        self.open(b'[', "an array")?;
+        if self.peek() == b']' {
+            self.at += 1;
+        } else {
+            loop {
+                each(self)?;
+                if self.closes(b']', "a comma or a closing bracket")? {
+                    break;
+                }
+            }
+        }
+        self.depth_left += 1;
+        Ok(self.since(from))
+    }
+
+    fn skip_value(&mut self) -> Result<(), JsonError> {
+        match self.byte() {
+            b'"' => self.string().map(|_| ()),
+            b'{' => self.object(|reader, _| reader.skip().map(|_| ())).map(|_| ()),
+            b'[' => self.array(|reader| reader.skip().map(|_| ())).map(|_| ()),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.number(),
+        }
+    }
+
+    fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), JsonError> {
+        self.punctuation(bracket, expected)?;
+        match self.depth_left.checked_sub(1) {
+            Some(left) => {
+                self.depth_left = left;
+                Ok(())
+            }
+            None => Err(self.expected("less nesting")),
+        }
+    }
+
+    /// Consumes a comma (`false`) or the closing bracket (`true`).
+    fn closes(&mut self, bracket: u8, expected: &'static str) -> Result<bool, JsonError> {
+        let found = self.peek();
+        if found != b',' && found != bracket {
+            return Err(self.expected(expected));
+        }
+        self.at += 1;
+        Ok(found == bracket)
+    }
+
+    fn punctuation(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
+        if self.byte() != byte {
+            return Err(self.expected(expected));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), JsonError> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word.as_bytes()) {
+            return Err(self.expected("a value"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<RawText<'a>, JsonError> {
+        self.punctuation(b'"', "a text in quotes")?;
+        let from = self.at;
+        let mut escaped = false;
+        loop {
+            self.plain_bytes();
+            match self.byte() {
+                b'"' => break,
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(self.expected("a closing quote before the end or a control character")),
+            }
+        }
+        let inner = self.since(from);
+        self.at += 1;
+        Ok(RawText { inner, escaped })
+    }
+
+    /// Steps over bytes that mean themselves inside a string, eight at a time.
+    fn plain_bytes(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let (words, tail) = rest.as_chunks::<8>();
+        for word in words {
+            let special = special_bytes(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        self.at += tail.iter().take_while(|byte| **byte >= 0x20 && **byte != b'"' && **byte != b'\\').count();
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.byte() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.byte().is_ascii_hexdigit() {
+                        return Err(self.expected("four hexadecimal digits"));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.expected("a known escape")),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        if self.byte() == b'-' {
+            self.at += 1;
+        }
+        match self.byte() {
+            b'0' => self.at += 1,
+            b'1'..=b'9' => self.digits(),
+            _ => return Err(self.expected("a value")),
+        }
+        if self.byte() == b'.' {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if matches!(self.byte(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.byte(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    fn some_digits(&mut self) -> Result<(), JsonError> {
+        if !self.byte().is_ascii_digit() {
+            return Err(self.expected("a digit"));
+        }
+        self.digits();
+        Ok(())
+    }
+
+    fn digits(&mut self) {
+        while self.byte().is_ascii_digit() {
+            self.at += 1;
+        }
+    }
+
+    /// The byte here, 0 at the end. A real 0 is no JSON outside strings, and inside them it is refused anyway.
+    fn byte(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+    }
+
+    fn since(&self, from: usize) -> &'a str {
+        self.text.get(from..self.at).unwrap_or_default()
+    }
+
+    fn expected(&self, expected: &'static str) -> JsonError {
+        JsonError { at: self.at, expected }
+    }
+}
+
+/// Writes text as a JSON string.
+pub(crate) fn write_text(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            control if control < ' ' => {
+                let code = control as u32;
+                out.push_str("\\u00");
+                for digit in [code >> 4, code & 15] {
+                    out.push(char::from_digit(digit, 16).unwrap_or('0'));
+                }
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// Marks the bytes of a word that are quotes, backslashes or control characters, in their top bits. Marks above the
+/// lowest one may be false (borrows), so only the lowest counts.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let quotes = word ^ (ONES * b'"' as u64);
+    let backslashes = word ^ (ONES * b'\\' as u64);
+    let quote_marks = quotes.wrapping_sub(ONES) & !quotes;
+    let backslash_marks = backslashes.wrapping_sub(ONES) & !backslashes;
+    let control_marks = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote_marks | backslash_marks | control_marks) & TOPS
+}
+
+fn unescape(inner: &str) -> String {
+    let mut out = String::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    let mut high: Option<u32> = None;
+    while let Some(character) = rest.next() {
+        let escape = if character == '\\' { rest.next() } else { None };
+        if escape != Some('u') {
+            close_surrogate(&mut out, &mut high);
+        }
+        match escape {
+            None => out.push(character),
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let code = rest.by_ref().take(4).fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0));
+                push_code(&mut out, &mut high, code);
+            }
+            Some(other) => out.push(other),
+        }
+    }
+    close_surrogate(&mut out, &mut high);
+    out
+}
+
+fn push_code(out: &mut String, high: &mut Option<u32>, code: u32) {
+    match (high.take(), code) {
+        (Some(first), 0xDC00..=0xDFFF) => {
+            let whole = 0x1_0000 + ((first - 0xD800) << 10) + (code - 0xDC00);
+            out.push(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        (before, _) => {
+            if before.is_some() {
+                out.push(char::REPLACEMENT_CHARACTER);
+            }
+            if (0xD800..=0xDBFF).contains(&code) {
+                *high = Some(code);
+            } else {
+                out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+        }
+    }
+}
+
+fn close_surrogate(out: &mut String, high: &mut Option<u32>) {
+    if high.take().is_some() {
+        out.push(char::REPLACEMENT_CHARACTER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEPTH: u32 = 20;
+
+    fn accepts(text: &str) -> bool {
+        let mut reader = Reader::new(text, DEPTH);
+        reader.skip().is_ok() && reader.finish().is_ok()
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map(".{0,9}", inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// The grammar is serde_json's, on valid text and on text with a few bytes replaced.
+        #[test]
+        fn it_accepts_what_serde_accepts(
+            value in json(), pretty: bool,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), "[\\x00-\\x7f]"), 0..3),
+        ) {
+            let mut text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            for (at, replacement) in damage {
+                let at = at.index(text.len());
+                if text.is_char_boundary(at) && text.is_char_boundary(at + 1) {
+                    text.replace_range(at..=at, &replacement);
+                }
+            }
+            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            prop_assert_eq!(accepts(&text), theirs, "{}", text);
+        }
+
+        #[test]
+        fn text_reads_back(text in any::<String>()) {
+            let mut ours = String::new();
+            write_text(&mut ours, &text);
+            for spelled in [ours, serde_json::to_string(&text).unwrap()] {
+                let mut reader = Reader::new(&spelled, DEPTH);
+                let Ok(Value::Text(raw)) = reader.value() else { panic!("{spelled}") };
+                prop_assert_eq!(raw.decode(), text.as_str());
+            }
+        }
+
+        #[test]
+        fn escapes_mean_what_serde_says(codes in prop::collection::vec(any::<u16>(), 0..6)) {
+            let spelled: String = codes.iter().map(|code| format!("\\u{code:04x}")).collect();
+            let spelled = format!("\"{spelled}\"");
+            let Ok(Value::Text(raw)) = Reader::new(&spelled, DEPTH).value() else { panic!("{spelled}") };
+            let expected = String::from_utf16_lossy(&codes);
+            prop_assert_eq!(raw.decode(), expected.as_str());
+        }
+    }
+
+    #[test]
+    fn slices_are_what_was_written() {
+        let text = r#" {"a" : [1, {"b":"c\"]}"}] , "d":null} "#;
+        let mut seen = Vec::new();
+        let raw = Reader::new(text, DEPTH).object(|reader, key| {
+            seen.push((key.to_owned(), reader.skip()?));
+            Ok::<(), JsonError>(())
+        });
+        assert_eq!(raw, Ok(text.trim()));
+        assert_eq!(seen, [("a".to_owned(), r#"[1, {"b":"c\"]}"}]"#), ("d".to_owned(), "null")]);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(accepts(&nested(DEPTH as usize)));
+        assert!(!accepts(&nested(DEPTH as usize + 1)));
+        assert!(!accepts(&"[".repeat(1_000_000)));
+        let wide = format!("[{}]", vec!["[]"; 1_000].join(","));
+        assert!(accepts(&wide), "the depth goes back up");
+    }
+}

@@ -1,0 +1,224 @@
+//! From a body that has been read to records of the log.
+
+use crate::instant;
+use crate::json::{Reader, write_text};
+use crate::settings::{DoorSettings, WriteKey, WriteKeyKind};
+use crate::wire::envelope::{Call, Envelope, members_of};
+use crate::wire::facts::Context;
+use crate::wire::goods;
+use crate::wire::identify;
+use crate::wire::item::Item;
+use crate::wire::problem::{Problem, WireError};
+use model::event::{Consent, Event, EventKind};
+use model::id::Timestamp;
+use model::record::{RecordKind, encode_record};
+use model::seal::Keys;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// The longest `User-Agent` header that is kept, in bytes.
+const MAX_USER_AGENT_BYTES: usize = 512;
+
+/// Who sent a request, and when it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The write key it presented.
+    pub key: WriteKey,
+    /// When it came, by the server's clock.
+    pub received_at: Timestamp,
+    /// Where it came from; added to the context of a browser's events.
+    pub ip: Option<IpAddr>,
+    /// The `User-Agent` header; added to the context of a browser's events.
+    pub user_agent: Option<&'a str>,
+}
+
+/// What encoding needs beside the request.
+pub struct Encoding<'a> {
+    /// The secrets that identifiers are hashed and sealed with.
+    pub keys: &'a Keys,
+    /// The settings that the request is judged by.
+    pub settings: &'a DoorSettings,
+    /// Gives 16 fresh random bytes, for events that come without a `messageId`.
+    pub fresh: &'a dyn Fn() -> [u8; 16],
+}
+
+/// Records, ready for the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// A sequence written by [`encode_record`].
+    pub records: Vec<u8>,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Encoding<'_> {
+    /// Turns a body into records: all of its events, or none and the reason.
+    pub fn encode(&self, envelope: &Envelope<'_>, sender: &Sender<'_>) -> Result<Encoded, WireError> {
+        envelope.check_sizes(&self.settings.limits)?;
+        let mut encoded = Encoded::default();
+        let mut scratch = Vec::new();
+        for (index, item) in envelope.items.iter().enumerate() {
+            scratch.clear();
+            self.encode_item(envelope, item, sender, &mut scratch)
+                .map_err(|error| envelope.name_item(error, index))?;
+            encode_record(&mut encoded.records, RecordKind::EVENT, &scratch);
+            encoded.count += 1;
+            let max = self.settings.limits.records_bytes_max;
+            if encoded.records.len() > max {
+                return Err(Problem::BodyTooLarge { max }.of(""));
+            }
+        }
+        Ok(encoded)
+    }
+
+    fn encode_item(
+        &self,
+        envelope: &Envelope<'_>,
+        item: &Item<'_>,
+        sender: &Sender<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let path_kind = match envelope.call {
+            Call::One(kind) => Some(kind),
+            Call::Batch => None,
+        };
+        let kind = item.check(path_kind)?;
+        let merged = merged_context(envelope, item)?;
+        let reread;
+        let context = match &merged {
+            Some(merged) => {
+                reread = Context::read(&mut Reader::new(merged, u32::MAX))?;
+                &reread
+            }
+            None => &item.context,
+        };
+        let message_id = match &item.message_id {
+            Some(message_id) => Cow::Borrowed(message_id.trim()),
+            None => Cow::Owned(made_message_id((self.fresh)())),
+        };
+        let stored_context = completed_context(envelope, item, context, sender);
+        self.write(kind, item, context, &stored_context, &message_id, envelope, sender, out)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the last step of one function, cut for its length")]
+    fn write(
+        &self,
+        kind: EventKind,
+        item: &Item<'_>,
+        context: &Context<'_>,
+        stored_context: &str,
+        message_id: &str,
+        envelope: &Envelope<'_>,
+        sender: &Sender<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let name = item.called(kind);
+        let found = identify::find(item, context, kind, self.keys, self.settings)?;
+        let is_track = kind == EventKind::Track;
+        let currency = goods::currency(&item.properties, self.settings.default_currency.0);
+        let order = if is_track { goods::order(name, &item.properties, message_id, currency) } else { None };
+        let products = if is_track { goods::products(name, &item.properties, currency) } else { Vec::new() };
+        let consent = context.consent.iter();
+        // RudderStack's SDKs put the traits of an identify into its context.
+        let traits = match (kind, item.traits.raw) {
+            (EventKind::Identify, "") => context.traits.raw,
+            (_, raw) => raw,
+        };
+        let from_server = sender.key.kind == WriteKeyKind::Server;
+        let event = Event {
+            kind,
+            source: sender.key.number,
+            from_server,
+            value_counts: from_server || sender.key.value_counts,
+            dedup_key: self.keys.message(sender.key.number, message_id),
+            message_id,
+            occurred_at: instant::occurred_at(
+                sender.received_at,
+                item.sent_at.or(envelope.sent_at),
+                item.original_timestamp.or(item.timestamp),
+            ),
+            name,
+            identifiers: found.borrowed(),
+            order,
+            products,
+            consent: consent.map(|(category, granted)| Consent { category, granted: *granted }).collect(),
+            traits: traits.as_bytes(),
+            properties: item.properties.raw.as_bytes(),
+            context: stored_context.as_bytes(),
+        };
+        event.encode(out);
+        Ok(())
+    }
+}
+
+/// The event's context with the envelope's members added where it has none of that name. `None` if the envelope adds
+/// nothing.
+fn merged_context(envelope: &Envelope<'_>, item: &Item<'_>) -> Result<Option<String>, WireError> {
+    if envelope.context.is_empty() {
+        return Ok(None);
+    }
+    let own = if item.context.raw.is_empty() { Vec::new() } else { members_of(item.context.raw)? };
+    let own_keys: BTreeSet<&str> = own.iter().map(|member| member.key.as_str()).collect();
+    let mut merged = item.context.raw.to_owned();
+    for member in &envelope.context {
+        if !own_keys.contains(member.key.as_str()) {
+            add_member(&mut merged, &member.key, member.value);
+        }
+    }
+    Ok(Some(merged))
+}
+
+/// The context as it is stored: with the address and browser that the server saw, for a browser's events, and with
+/// `integrations`, which the log has no other place for.
+fn completed_context<'a>(
+    envelope: &Envelope<'_>,
+    item: &Item<'_>,
+    context: &Context<'a>,
+    sender: &Sender<'_>,
+) -> Cow<'a, str> {
+    let mut completed = Cow::Borrowed(context.raw);
+    if sender.key.kind == WriteKeyKind::Browser {
+        if let Some(ip) = sender.ip.filter(|_| !context.has_ip) {
+            add_text(completed.to_mut(), "ip", &ip.to_string());
+        }
+        let user_agent = sender.user_agent.filter(|text| text.len() <= MAX_USER_AGENT_BYTES && !text.is_empty());
+        if let Some(user_agent) = user_agent.filter(|_| !context.has_user_agent) {
+            add_text(completed.to_mut(), "userAgent", user_agent);
+        }
+    }
+    let integrations = item.integrations.or(envelope.integrations);
+    if let Some(integrations) = integrations.filter(|_| !context.has_integrations) {
+        add_member(completed.to_mut(), "integrations", integrations);
+    }
+    completed
+}
+
+fn add_text(object: &mut String, key: &str, text: &str) {
+    let mut value = String::new();
+    write_text(&mut value, text);
+    add_member(object, key, &value);
+}
+
+/// Adds a member to a JSON object that lacks it; an empty text becomes an object.
+fn add_member(object: &mut String, key: &str, value: &str) {
+    match object.pop() {
+        None => object.push('{'),
+        Some(_) => object.push(','),
+    }
+    write_text(object, key);
+    object.push(':');
+    object.push_str(value);
+    object.push('}');
+}
+
+fn made_message_id(fresh: [u8; 16]) -> String {
+    let mut text = String::with_capacity(37);
+    text.push_str("door-");
+    for byte in fresh {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,273 @@
+//! The fields inside `properties`, `traits` and `context` that rules look at, read in the same pass that finds where
+//! those objects begin and end.
+
+use crate::json::{JsonError, Reader, Value};
+use crate::wire::problem::{Problem, WireError};
+use model::event::MAX_PRODUCTS;
+use std::borrow::Cow;
+
+/// Text, borrowed from the body unless it held escapes.
+pub(crate) type Text<'a> = Cow<'a, str>;
+
+/// The most consent categories of one event.
+const MAX_CONSENT_CATEGORIES: usize = 64;
+/// The most entries of `context.externalIds` that are looked at.
+const MAX_EXTERNAL_IDS: usize = 32;
+
+/// How to reach somebody.
+#[derive(Debug, Default)]
+pub(crate) struct Contact<'a> {
+    pub(crate) email: Option<Text<'a>>,
+    pub(crate) phone: Option<Text<'a>>,
+}
+
+/// A product as it was sent.
+#[derive(Debug, Default)]
+pub(crate) struct WireProduct<'a> {
+    pub(crate) product_id: Option<Text<'a>>,
+    pub(crate) sku: Option<Text<'a>>,
+    /// Where version 1 of the e-commerce specification put the product's id.
+    pub(crate) id: Option<Text<'a>>,
+    pub(crate) category: Option<Text<'a>>,
+    pub(crate) quantity: Option<Text<'a>>,
+    pub(crate) price: Option<Text<'a>>,
+}
+
+/// `properties`.
+#[derive(Debug, Default)]
+pub(crate) struct Properties<'a> {
+    pub(crate) raw: &'a str,
+    pub(crate) contact: Contact<'a>,
+    pub(crate) name: Option<Text<'a>>,
+    pub(crate) order_id: Option<Text<'a>>,
+    pub(crate) refund_id: Option<Text<'a>>,
+    pub(crate) revenue: Option<Text<'a>>,
+    pub(crate) total: Option<Text<'a>>,
+    pub(crate) value: Option<Text<'a>>,
+    pub(crate) currency: Option<Text<'a>>,
+    /// `products`, where it was an array.
+    pub(crate) products: Option<Vec<WireProduct<'a>>>,
+    /// The product that the properties themselves describe.
+    pub(crate) own_product: WireProduct<'a>,
+}
+
+/// `traits`.
+#[derive(Debug, Default)]
+pub(crate) struct Traits<'a> {
+    pub(crate) raw: &'a str,
+    pub(crate) contact: Contact<'a>,
+}
+
+/// `context`.
+#[derive(Debug, Default)]
+pub(crate) struct Context<'a> {
+    pub(crate) raw: &'a str,
+    pub(crate) traits: Traits<'a>,
+    pub(crate) device_id: Option<Text<'a>>,
+    /// Type and id of each external id.
+    pub(crate) external_ids: Vec<(Text<'a>, Text<'a>)>,
+    /// Category and whether it was granted.
+    pub(crate) consent: Vec<(Text<'a>, bool)>,
+    pub(crate) has_ip: bool,
+    pub(crate) has_user_agent: bool,
+    pub(crate) has_integrations: bool,
+}
+
+/// Reads an object; null, an empty array (PHP's empty object) and `{}` are no object. Anything else is refused.
+pub(crate) fn object_or_nothing<'a>(
+    reader: &mut Reader<'a>,
+    field: &str,
+    each: impl FnMut(&mut Reader<'a>, &str) -> Result<(), WireError>,
+) -> Result<&'a str, WireError> {
+    if reader.peek() == b'{' {
+        let raw = reader.object(each)?;
+        return Ok(if is_empty_container(raw) { "" } else { raw });
+    }
+    match reader.value()? {
+        Value::Null => Ok(""),
+        Value::Array(raw) if is_empty_container(raw) => Ok(""),
+        _ => Err(Problem::WrongType { expected: "an object" }.of(field)),
+    }
+}
+
+fn is_empty_container(raw: &str) -> bool {
+    raw.bytes().skip(1).all(|byte| matches!(byte, b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+/// Reads text or a number, as text. Anything else, and blank text, is nothing: coerce, never refuse.
+pub(crate) fn loose_text<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, JsonError> {
+    Ok(match reader.value()? {
+        Value::Text(raw) => Some(raw.decode()).filter(|text| !text.trim().is_empty()),
+        Value::Number(spelled) => Some(Cow::Borrowed(spelled)),
+        _ => None,
+    })
+}
+
+impl<'a> Properties<'a> {
+    /// Reads the value of `properties`.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let mut found = Self::default();
+        found.raw = object_or_nothing(reader, "properties", |reader, key| {
+            match key {
+                "email" => found.contact.email = loose_text(reader)?,
+                "phone" => found.contact.phone = loose_text(reader)?,
+                "name" => found.name = loose_text(reader)?,
+                "order_id" | "orderId" => found.order_id = loose_text(reader)?,
+                "refund_id" | "refundId" => found.refund_id = loose_text(reader)?,
+                "revenue" => found.revenue = loose_text(reader)?,
+                "total" => found.total = loose_text(reader)?,
+                "value" => found.value = loose_text(reader)?,
+                "currency" => found.currency = loose_text(reader)?,
+                "products" if reader.peek() == b'[' => found.products = Some(read_products(reader)?),
+                _ => found.own_product.take(reader, key)?,
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+fn read_products<'a>(reader: &mut Reader<'a>) -> Result<Vec<WireProduct<'a>>, WireError> {
+    let mut products = Vec::new();
+    reader.array(|reader| {
+        if products.len() == MAX_PRODUCTS {
+            return Err(Problem::TooMany { max: MAX_PRODUCTS }.of("properties.products"));
+        }
+        if reader.peek() != b'{' {
+            reader.skip()?;
+            return Ok(());
+        }
+        let mut product = WireProduct::default();
+        reader.object(|reader, key| product.take(reader, key))?;
+        products.push(product);
+        Ok(())
+    })?;
+    Ok(products)
+}
+
+impl<'a> WireProduct<'a> {
+    /// Consumes one value, keeping it if it belongs to a product.
+    fn take(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), WireError> {
+        match key {
+            "product_id" | "productId" => self.product_id = loose_text(reader)?,
+            "sku" => self.sku = loose_text(reader)?,
+            "id" => self.id = loose_text(reader)?,
+            "category" => self.category = loose_text(reader)?,
+            "quantity" => self.quantity = loose_text(reader)?,
+            "price" => self.price = loose_text(reader)?,
+            _ => {
+                reader.skip()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Traits<'a> {
+    /// Reads the value of `traits` or `context.traits`.
+    pub(crate) fn read(reader: &mut Reader<'a>, field: &str) -> Result<Self, WireError> {
+        let mut found = Self::default();
+        found.raw = object_or_nothing(reader, field, |reader, key| {
+            match key {
+                "email" => found.contact.email = loose_text(reader)?,
+                "phone" => found.contact.phone = loose_text(reader)?,
+                _ => {
+                    reader.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Reads the value of `context`.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let mut found = Self::default();
+        found.raw = object_or_nothing(reader, "context", |reader, key| found.take(reader, key))?;
+        Ok(found)
+    }
+
+    fn take(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), WireError> {
+        match key {
+            "traits" => self.traits = Traits::read(reader, "context.traits")?,
+            "device" if reader.peek() == b'{' => self.take_device(reader)?,
+            "externalIds" if reader.peek() == b'[' => self.take_external_ids(reader)?,
+            "consent" if reader.peek() == b'{' => self.take_consent(reader)?,
+            "ip" => self.has_ip = loose_text(reader)?.is_some(),
+            "userAgent" => self.has_user_agent = loose_text(reader)?.is_some(),
+            "integrations" => {
+                reader.skip()?;
+                self.has_integrations = true;
+            }
+            _ => {
+                reader.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_device(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        reader.object(|reader, key| {
+            match key {
+                "id" => self.device_id = loose_text(reader)?,
+                _ => {
+                    reader.skip()?;
+                }
+            }
+            Ok::<(), WireError>(())
+        })?;
+        Ok(())
+    }
+
+    fn take_external_ids(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        self.external_ids.clear();
+        reader.array(|reader| {
+            if reader.peek() != b'{' || self.external_ids.len() == MAX_EXTERNAL_IDS {
+                reader.skip()?;
+                return Ok(());
+            }
+            let (mut kind, mut id) = (None, None);
+            reader.object(|reader, key| {
+                match key {
+                    "type" => kind = loose_text(reader)?,
+                    "id" => id = loose_text(reader)?,
+                    _ => {
+                        reader.skip()?;
+                    }
+                }
+                Ok::<(), WireError>(())
+            })?;
+            self.external_ids.extend(kind.zip(id));
+            Ok::<(), WireError>(())
+        })?;
+        Ok(())
+    }
+
+    fn take_consent(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        self.consent.clear();
+        reader.object(|reader, key| {
+            if key != "categoryPreferences" || reader.peek() != b'{' {
+                reader.skip()?;
+                return Ok(());
+            }
+            reader.object(|reader, category| self.take_category(reader, category))?;
+            Ok::<(), WireError>(())
+        })?;
+        Ok(())
+    }
+
+    /// Only true and false are an answer. A dropped "no" would be a wrong "yes", so too many are refused.
+    fn take_category(&mut self, reader: &mut Reader<'a>, category: &str) -> Result<(), WireError> {
+        let Value::Bool(granted) = reader.value()? else {
+            return Ok(());
+        };
+        if self.consent.len() == MAX_CONSENT_CATEGORIES {
+            let problem = Problem::TooMany { max: MAX_CONSENT_CATEGORIES };
+            return Err(problem.of("context.consent.categoryPreferences"));
+        }
+        self.consent.push((Cow::Owned(category.to_owned()), granted));
+        Ok(())
+    }
+}

@@ -111,7 +111,11 @@ impl LocalLog {
         };
         let spare = match ready {
             Some(spare) => spare,
-            None => self.shared.write_spare()?,
+            None => match self.shared.write_spare() {
+                Ok(spare) => spare,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => return Err(self.poisoned(error)),
+            },
         };
         self.roll(spare, forget_requests)
     }

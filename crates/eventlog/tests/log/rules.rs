@@ -1,0 +1,248 @@
+//! What the log refuses, and what it lets go of.
+
+use crate::{append_one, directory, draft, drain, keyring, open, read_all, small_options};
+use env::seeded::{Faults, Seed, World};
+use eventlog::{FrameDraft, LocalLog, Log, LogError, LogOptions, Retention, SealStep, inspect, verify};
+use model::id::{Position, Term, Timestamp};
+use model::record::{RecordKind, decode_records, encode_record};
+
+fn plain(received_at: i64, count: u32) -> FrameDraft {
+    FrameDraft { received_at: Timestamp(received_at), control: false, count, body: vec![0; 8] }
+}
+
+#[test]
+fn a_wrong_append_is_refused_and_changes_nothing() {
+    let world = World::new(1, 0);
+    let (mut log, _) = open(&world.env(), &small_options(false));
+    log.append(Term(5), Position(0), &[plain(100, 3)]).unwrap();
+    let writes = world.writes();
+    let cases: Vec<(&str, Term, Position, Vec<FrameDraft>)> = vec![
+        ("Deposed", Term(4), Position(3), vec![plain(100, 1)]),
+        ("Unexpected", Term(5), Position(2), vec![plain(100, 1)]),
+        ("Unexpected", Term(5), Position(4), vec![plain(100, 1)]),
+        ("TimeWentBack", Term(5), Position(3), vec![plain(99, 1)]),
+        ("TimeWentBack", Term(5), Position(3), vec![plain(101, 1), plain(100, 1)]),
+        ("OutOfLimits", Term(5), Position(3), vec![plain(100, 0)]),
+        ("OutOfLimits", Term(5), Position(3), vec![plain(100, u32::MAX), plain(100, 1)]),
+        ("OutOfLimits", Term(5), Position(3), vec![FrameDraft { body: vec![0; 4 << 10], ..plain(100, 1) }]),
+        ("OutOfLimits", Term(5), Position(3), vec![FrameDraft { body: vec![0; 17 << 20], ..plain(100, 1) }]),
+    ];
+    for (wanted, term, expected, drafts) in cases {
+        let error = log.append(term, expected, &drafts).unwrap_err();
+        assert!(format!("{error:?}").starts_with(wanted), "{error:?} instead of {wanted}");
+        assert!(!error.to_string().is_empty());
+    }
+    assert_eq!(world.writes(), writes, "a refused append wrote something");
+    assert_eq!(
+        (log.next_position(), log.term(), log.last_received_at()),
+        (Position(3), Term(5), Timestamp(100))
+    );
+    assert_eq!(log.append(Term(5), Position(3), &[]).unwrap(), Position(3));
+    assert_eq!(log.append(Term(6), Position(3), &[plain(100, 1)]).unwrap(), Position(4));
+}
+
+#[test]
+fn one_append_is_one_write_whatever_the_frames() {
+    let world = World::new(1, 0);
+    let (mut log, _) = open(&world.env(), &small_options(true));
+    let before = world.writes();
+    log.append(Term(1), Position(0), &[plain(1, 1), plain(1, 2), plain(2, 3)]).unwrap();
+    assert_eq!(world.writes(), before + 1);
+    assert_eq!(log.handle().stats().appends, 1);
+}
+
+#[test]
+fn a_failed_write_or_sync_poisons_for_good() {
+    for faults in [
+        Faults { fail_sync: Some(0), ..Faults::default() },
+        Faults { fail_write: Some(0), ..Faults::default() },
+    ] {
+        let world = World::new(1, 0);
+        let (mut log, _) = open(&world.env(), &small_options(false));
+        append_one(&mut log, 10);
+        let handle = log.handle();
+        world.set_faults(faults);
+        assert!(matches!(log.append(Term(1), Position(1), &[plain(0, 1)]), Err(LogError::Io { .. })));
+        for _ in 0..3 {
+            let error = log.append(Term(1), Position(1), &[plain(0, 1)]).unwrap_err();
+            assert!(
+                matches!(&error, LogError::Poisoned { cause } if cause.contains("seeded fault")),
+                "{error}"
+            );
+        }
+        assert_eq!(handle.durable_position(), Position(1), "readers never see what is not durable");
+        assert!(handle.stats().closed);
+        assert_eq!(read_all(&log).len(), 1);
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_out() {
+    let world = World::new(1, 0);
+    let options = small_options(false);
+    let (mut log, _) = open(&world.env(), &options);
+    let mut expected = vec![append_one(&mut log, 1_000)];
+    world.set_faults(Faults { capacity_bytes: Some(options.segment_bytes), ..Faults::default() });
+    let mut full = 0;
+    let next = loop {
+        let next = log.next_position();
+        match log.append(Term(0), next, &[plain(0, 1)]) {
+            Ok(_) => expected.extend(drain(log.read_from(next).unwrap().as_mut())),
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                full += 1;
+                if full == 3 {
+                    break next;
+                }
+            }
+        }
+    };
+    assert!(!log.handle().stats().closed);
+    world.set_faults(Faults::default());
+    log.append(Term(0), next, &[plain(0, 1)]).unwrap();
+    expected.extend(drain(log.read_from(next).unwrap().as_mut()));
+    assert_eq!(read_all(&log), expected);
+}
+
+#[test]
+fn two_cannot_open_one_directory() {
+    let world = World::new(1, 0);
+    let (log, _) = open(&world.env(), &small_options(false));
+    let handle = log.handle();
+    drop(log);
+    let error = LocalLog::open(&world.env(), directory(), small_options(false)).err().unwrap();
+    assert!(error.to_string().contains("fuser /data/lock"), "{error}");
+    drop(handle);
+    open(&world.env(), &small_options(false));
+}
+
+#[test]
+fn wrong_options_and_foreign_files_are_refused() {
+    let world = World::new(1, 0);
+    open(&world.env(), &small_options(false));
+    let good = small_options(false);
+    let mut keyless = keyring();
+    keyless.active = 2;
+    for (wanted, options) in [
+        ("Option", LogOptions { segment_bytes: 1, ..good.clone() }),
+        ("Option", LogOptions { segment_bytes: 2 << 30, ..good.clone() }),
+        ("Option", LogOptions { block_bytes: 1 << 30, ..good.clone() }),
+        ("Option", LogOptions { spare_segments: 100, ..good.clone() }),
+        ("Option", LogOptions { keyring: Some(keyless), ..good.clone() }),
+        ("Foreign", LogOptions { shard: 9, ..good.clone() }),
+        ("Foreign", LogOptions { region: 9, ..good.clone() }),
+    ] {
+        let error = LocalLog::open(&world.env(), directory(), options).err().unwrap();
+        assert!(format!("{error:?}").starts_with(wanted), "{error:?}");
+    }
+}
+
+#[test]
+fn a_reader_begins_exactly_where_it_is_told() {
+    for do_seal in [false, true] {
+        let world = World::new(3, 0);
+        let (mut log, _) = open(&world.env(), &small_options(false));
+        let mut seed = Seed::new(5);
+        let mut records = Vec::new();
+        for _ in 0..40 {
+            let (next, now) = (log.next_position(), log.last_received_at());
+            let drafts = [draft(&mut seed, now, 5, 80), draft(&mut seed, now.plus_us(1), 5, 80)];
+            log.append(Term(1), next, &drafts).unwrap();
+        }
+        for frame in read_all(&log) {
+            let decoded = decode_records(&frame.body, frame.first, frame.received_at);
+            records.extend(
+                decoded.map(|record| record.map(|record| (record.position, record.body.to_vec())).unwrap()),
+            );
+        }
+        while do_seal && log.handle().seal_step().unwrap() != SealStep::Idle {}
+        assert_eq!(log.handle().segments()[0].sealed, do_seal);
+        for from in 0..records.len() as u64 {
+            let frame = log.read_from(Position(from)).unwrap().next().unwrap().unwrap();
+            assert_eq!(frame.first, Position(from));
+            let first = decode_records(&frame.body, frame.first, frame.received_at).next().unwrap().unwrap();
+            assert_eq!((first.position, first.body.to_vec()), records[from as usize]);
+            let count = decode_records(&frame.body, frame.first, frame.received_at).count();
+            assert_eq!(count, frame.count as usize);
+        }
+        let end = log.next_position();
+        assert_eq!(log.read_from(end).unwrap().next().unwrap(), None);
+        assert!(matches!(log.read_from(end.plus(1)), Err(LogError::Beyond { .. })));
+    }
+}
+
+#[test]
+fn trimming_drops_whole_segments_and_never_the_newest_record() {
+    let world = World::new(3, 0);
+    let options = small_options(false);
+    let (mut log, _) = open(&world.env(), &options);
+    for _ in 0..60 {
+        append_one(&mut log, 200);
+    }
+    let all = read_all(&log);
+    let segments = log.handle().segments();
+    assert!(segments.len() > 3);
+    log.trim(Position(segments[1].next.0 + 1)).unwrap();
+    assert_eq!(log.first_position(), segments[2].first, "only whole segments go");
+    assert!(matches!(log.read_from(Position(0)), Err(LogError::Trimmed { .. })));
+    assert!(matches!(log.trim(log.next_position().plus(1)), Err(LogError::Beyond { .. })));
+    while log.handle().seal_step().unwrap() != SealStep::Idle {}
+    assert!(!world.env().disk.exists(&segments[0].path));
+    assert_eq!(read_all(&log), all[segments[2].first.0 as usize..]);
+    log.trim(log.next_position()).unwrap();
+    while log.handle().seal_step().unwrap() != SealStep::Idle {}
+    assert!(log.first_position() < log.next_position());
+    let (term, last, next) = (log.term(), log.last_received_at(), log.next_position());
+    drop(log);
+    let (log, _) = open(&world.env(), &options);
+    assert_eq!((log.term(), log.last_received_at(), log.next_position()), (term, last, next));
+}
+
+#[test]
+fn retention_counts_age_in_log_time_and_size_on_disk() {
+    let world = World::new(3, 0);
+    let (mut log, _) = open(&world.env(), &small_options(false));
+    let mut body = Vec::new();
+    encode_record(&mut body, RecordKind::EVENT, &[1; 400]);
+    for hour in 0..60 {
+        let draft =
+            FrameDraft { received_at: Timestamp(hour * 3_600), control: false, count: 1, body: body.clone() };
+        let next = log.next_position();
+        log.append(Term(1), next, &[draft]).unwrap();
+    }
+    let handle = log.handle();
+    let segments = handle.segments();
+    let now = Timestamp(60 * 3_600);
+    let floor = |age_us, bytes| handle.retention_floor(now, &Retention { age_us, bytes });
+    assert_eq!(floor(None, None), Position(0));
+    let third = &segments[2];
+    let age_us = now.since_us(third.last_at);
+    assert_eq!(floor(Some(age_us), None), third.first, "as old as the limit is not older");
+    assert_eq!(floor(Some(age_us - 1), None), third.next);
+    let two_less: u64 = segments[2..].iter().map(|segment| segment.file_bytes).sum();
+    assert_eq!(floor(None, Some(two_less)), third.first);
+    assert_eq!(floor(None, Some(two_less - 1)), third.next);
+    assert_eq!(floor(Some(0), Some(0)), segments.last().unwrap().first, "what is being written stays");
+}
+
+#[test]
+fn inspecting_and_verifying_need_no_lock_and_change_nothing() {
+    let world = World::new(3, 0);
+    let options = small_options(true);
+    let (mut log, _) = open(&world.env(), &options);
+    for _ in 0..50 {
+        append_one(&mut log, 200);
+    }
+    while log.handle().seal_step().unwrap() != SealStep::Idle {}
+    append_one(&mut log, 10);
+    let writes = world.writes();
+    let summary = inspect(&world.env(), directory(), None).unwrap();
+    assert_eq!(summary.segments, log.handle().segments());
+    assert_eq!((summary.first, summary.next, summary.spares), (Position(0), log.next_position(), 1));
+    assert!(matches!(verify(&world.env(), directory(), None), Err(LogError::KeyMissing { key: 3, .. })));
+    let report = verify(&world.env(), directory(), options.keyring.as_ref()).unwrap();
+    let frames = read_all(&log);
+    assert_eq!((report.damage, report.torn, report.records), (None, None, log.next_position().0));
+    assert_eq!(report.body_bytes, frames.iter().map(|frame| frame.body.len() as u64).sum::<u64>());
+    assert_eq!(world.writes(), writes);
+}

@@ -3,10 +3,12 @@
 //! The shell in [`crate::shell`] drives it in production, the simulator steps it from a seed, and
 //! `throughline replay` runs it over a log without any shell: there is one way to apply a record.
 
-pub(crate) mod checkpoint;
+mod checkpoint;
 pub(crate) mod progress;
-pub(crate) mod recovery;
-pub(crate) mod system;
+mod system;
+
+pub use checkpoint::{Finish, Memory, Slice, Written, write_checkpoint};
+pub use system::OUTBOX_UNCONSUMED_MAX;
 
 use crate::error::EngineError;
 use crate::machine::{AsOf, Effect, IssuedEffect, Machine, Outcome};
@@ -73,9 +75,80 @@ pub struct Core<M: Machine> {
     /// Ordinal of the next effect of `applying`.
     ordinal: u32,
     checkpointing: Checkpointing,
+    /// Where the last checkpoint began.
+    checkpointed_next: Position,
+    /// Message ids from which on the door refuses events.
+    dedup_ids_soft_max: u64,
 }
 
 impl<M: Machine> Core<M> {
+    /// An empty shard at position 0 whose rows can be read from `source`.
+    pub fn new(machine: M, source: Arc<dyn RowSource>, dedup: DedupWindow) -> Self {
+        let view = Arc::new(machine.empty_view());
+        let state = machine.empty_state();
+        let mut core = Self {
+            machine,
+            view,
+            state,
+            system: System::new(),
+            dedup,
+            source,
+            reader: Box::new(ReadInOrder),
+            progress: Progress::default(),
+            skips: BTreeSet::new(),
+            applying: None,
+            ordinal: 0,
+            checkpointing: Checkpointing::Idle,
+            checkpointed_next: Position(0),
+            dedup_ids_soft_max: u64::MAX,
+        };
+        core.attach(true);
+        core
+    }
+
+    fn attach(&mut self, complete: bool) {
+        let source = &self.source;
+        visit_all(&mut self.state, &mut self.system, &mut |table| table.attach(Arc::clone(source), complete));
+    }
+
+    /// Takes up the progress and digests that a checkpoint recorded. Rows stay on disk.
+    pub fn restore(&mut self, metadata: &[u8]) -> Result<(), EngineError> {
+        let (progress, digests) = Progress::decode(metadata).map_err(EngineError::Metadata)?;
+        self.attach(false);
+        visit_all(&mut self.state, &mut self.system, &mut |table| {
+            table.set_digest(digests.get(&table.id().0).copied().unwrap_or(0));
+        });
+        self.checkpointed_next = progress.next_position;
+        self.progress = progress;
+        Ok(())
+    }
+
+    /// Tables whose rows [`Core::load_row`] must see after [`Core::restore`].
+    pub fn tables_to_load(&self) -> Vec<TableId> {
+        let own = [system::TIMERS, system::OUTBOX];
+        own.into_iter().chain(M::VIEW_TABLES.iter().copied()).collect()
+    }
+
+    /// Puts a stored row into the indexes and views that are derived from it.
+    pub fn load_row(&mut self, table: TableId, key: Key, row: &[u8]) -> Result<(), EngineError> {
+        if table == system::TIMERS || table == system::OUTBOX {
+            self.system.load_index(table, key, row).map_err(EngineError::Metadata)
+        } else {
+            self.machine.load_view(&self.view, table, key, row);
+            Ok(())
+        }
+    }
+
+    /// Message ids from which on [`Core::dedup_is_nearly_full`].
+    pub fn set_dedup_ids_soft_max(&mut self, ids: u64) {
+        self.dedup_ids_soft_max = ids;
+    }
+
+    /// Records that are to be treated as absent.
+    pub fn set_skips(&mut self, skips: BTreeSet<Position>) {
+        self.skips = skips;
+    }
+
     /// How far the shard has come.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -217,7 +290,9 @@ impl<M: Machine> Core<M> {
             RecordKind::ACKNOWLEDGED => {
                 let consumer = body.text().map_err(unreadable)?.to_owned();
                 let position = Position(body.u64().map_err(unreadable)?);
-                if self.progress.consumers.len() < CONSUMERS_MAX || self.progress.consumers.contains_key(&consumer) {
+                if self.progress.consumers.len() < CONSUMERS_MAX
+                    || self.progress.consumers.contains_key(&consumer)
+                {
                     let delivered = self.progress.consumers.entry(consumer).or_default();
                     *delivered = position.max(*delivered);
                 }
@@ -336,7 +411,11 @@ impl<M: Machine> Core<M> {
 }
 
 /// Visits the machine's tables, then the engine's.
-pub(crate) fn visit_all<S: Tables>(state: &mut S, system: &mut System, visitor: &mut dyn FnMut(&mut dyn AnyTable)) {
+pub(crate) fn visit_all<S: Tables>(
+    state: &mut S,
+    system: &mut System,
+    visitor: &mut dyn FnMut(&mut dyn AnyTable),
+) {
     state.visit(visitor);
     system.visit(visitor);
 }

@@ -16,7 +16,9 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A record of the log cannot be read although its checksum holds: it was written by another version.
-    #[error("record {position} cannot be read ({error}): it was written by a newer version; start that version")]
+    #[error(
+        "record {position} cannot be read ({error}): it was written by a newer version; start that version"
+    )]
     Record {
         /// Where.
         position: Position,
@@ -24,7 +26,9 @@ pub enum EngineError {
         error: DecodeError,
     },
     /// A frame does not follow what has been applied.
-    #[error("the log continues at {found}, but {expected} is the next record to apply: a part of the log is missing")]
+    #[error(
+        "the log continues at {found}, but {expected} is the next record to apply: a part of the log is missing"
+    )]
     Gap {
         /// What should come.
         expected: Position,
@@ -32,7 +36,9 @@ pub enum EngineError {
         found: Position,
     },
     /// The checkpoint is newer than the log.
-    #[error("the checkpoint stands at {checkpoint}, but the log ends at {log}: the log was replaced or cut by hand")]
+    #[error(
+        "the checkpoint stands at {checkpoint}, but the log ends at {log}: the log was replaced or cut by hand"
+    )]
     LogBehindCheckpoint {
         /// Next position of the checkpoint.
         checkpoint: Position,
@@ -48,7 +54,9 @@ pub enum EngineError {
         message: String,
     },
     /// The rules recorded in the log are newer than this program.
-    #[error("the log was written under rules version {log}, this program knows {program}: start the newer version")]
+    #[error(
+        "the log was written under rules version {log}, this program knows {program}: start the newer version"
+    )]
     RulesFromTheFuture {
         /// In the log.
         log: u32,

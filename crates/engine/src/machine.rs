@@ -83,6 +83,9 @@ pub trait Machine: Send + 'static {
     /// Empty tables.
     fn empty_state(&self) -> Self::State;
 
+    /// A view of nothing.
+    fn empty_view(&self) -> Self::View;
+
     /// The key under which a repeated record is recognised and dropped; `None` for records that may repeat.
     fn dedup_key(&self, record: &Record<'_>) -> Option<Key>;
 

@@ -1,0 +1,317 @@
+//! A shard in production: the core on threads of its own.
+//!
+//! ```text
+//!  submit ──▶ [queue] ──▶ committer ──▶ [groups] ──▶ applier ──▶ answers, views
+//!                          append, sync               │  ▲
+//!                                                     ▼  │ committed
+//!                                                checkpointer: runs, merges      sealer: closed log segments
+//! ```
+//!
+//! While the committer waits for the disk, the applier works on the group before. Every queue is bounded; a full one
+//! refuses the submission, which the door passes on as 503.
+
+mod apply;
+mod checkpointer;
+mod commit;
+mod mailbox;
+mod readers;
+mod status;
+
+pub use status::Status;
+
+use crate::core::Core;
+use crate::error::{EngineError, SubmitError};
+use crate::machine::{AsOf, IssuedEffect, Machine};
+use crate::recovery::Opened;
+use apply::{Applier, Work};
+use checkpointer::Checkpointer;
+use commit::{Commit, Committer, Submission};
+use env::{Env, Thread};
+use eventlog::{LocalLog, Log, LogHandle};
+use mailbox::{Mailbox, Refused};
+use model::id::{EffectId, Position, Term, Timestamp};
+use model::record::{RecordKind, encode_record};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a submission led to.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Replies of the records that answer, by their index in the submission.
+    pub replies: Vec<(u32, Vec<u8>)>,
+    /// Everything before this position has been applied.
+    pub next_position: Position,
+}
+
+/// Called once, from a thread of the shard, when a submission is durable and applied, or was refused. It must not
+/// block.
+pub type Done = Box<dyn FnOnce(Result<Applied, SubmitError>) + Send>;
+
+/// Settings of a running shard.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The reign of this writer. [`Engine::start`] sets it to that of the opening.
+    pub term: Term,
+    /// Submissions that may wait to be appended.
+    pub queue_items_max: usize,
+    /// Bytes that may wait to be appended.
+    pub queue_bytes_max: usize,
+    /// Groups that may wait to be applied.
+    pub groups_max: usize,
+    /// A loaded committer lets a group grow up to this many bytes.
+    pub group_bytes_min: usize,
+    /// A group is appended at this many bytes at the latest.
+    pub group_bytes_max: usize,
+    /// Submissions are joined into frames of up to this many bytes.
+    pub frame_bytes_max: usize,
+    /// Time between checkpoints.
+    pub checkpoint_interval_ms: u64,
+    /// Rows kept in memory, in bytes; durable rows beyond it are evicted.
+    pub resident_bytes_max: usize,
+    /// Threads that read rows ahead.
+    pub reader_threads: usize,
+    /// Bytes that background merges may write per second.
+    pub merge_bytes_per_second: u64,
+    /// Submissions carry their own log time; the wall clock drives nothing. For imports and demonstrations, in a data
+    /// directory of their own.
+    pub drive_log_time: bool,
+    /// How much of the log to keep beyond what recovery needs.
+    pub retention: eventlog::Retention,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            term: Term(1),
+            queue_items_max: 16_384,
+            queue_bytes_max: 128 << 20,
+            groups_max: 8,
+            group_bytes_min: 512 << 10,
+            group_bytes_max: 8 << 20,
+            frame_bytes_max: 256 << 10,
+            checkpoint_interval_ms: 5_000,
+            resident_bytes_max: 4 << 30,
+            reader_threads: 4,
+            merge_bytes_per_second: 64 << 20,
+            drive_log_time: false,
+            retention: eventlog::Retention::default(),
+        }
+    }
+}
+
+/// A running shard. Cheap to clone; [`Engine::stop`] ends it for all.
+pub struct Engine<M: Machine> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: Machine> Clone for Engine<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<M: Machine> {
+    view: Arc<M::View>,
+    status: Arc<Status>,
+    commits: Arc<Mailbox<Commit>>,
+    work: Arc<Mailbox<Work<M>>>,
+    log: LogHandle,
+    drive_log_time: bool,
+    directory: PathBuf,
+    threads: Mutex<Vec<Box<dyn Thread>>>,
+}
+
+impl<M: Machine> Engine<M> {
+    /// Starts the threads of an opened shard.
+    pub fn start(env: &Env, opened: Opened<M>, options: EngineOptions) -> Result<Self, EngineError> {
+        let Opened { core, log, store, directory, term, .. } = opened;
+        let options = EngineOptions { term, ..options };
+        let handle = log.handle();
+        let status = Arc::new(Status::default());
+        status.progress(core.progress());
+        status.durable_next.store(log.next_position().0, Relaxed);
+        let shared = Arc::new(Shared {
+            view: core.view(),
+            status: Arc::clone(&status),
+            commits: Arc::new(Mailbox::new(options.queue_items_max, options.queue_bytes_max)),
+            work: Arc::new(Mailbox::new(options.groups_max, usize::MAX)),
+            log: handle,
+            drive_log_time: options.drive_log_time,
+            directory,
+            threads: Mutex::new(Vec::new()),
+        });
+        let engine = Self { shared };
+        engine.announce_rules(&core);
+        engine.spawn_all(env, core, log, store, &options)?;
+        Ok(engine)
+    }
+
+    /// A deploy that changes rules says so in the log, before anything else is appended.
+    fn announce_rules(&self, core: &Core<M>) {
+        if core.progress().rules_version == M::RULES_VERSION {
+            return;
+        }
+        let mut records = Vec::new();
+        encode_record(&mut records, RecordKind::RULES_CHANGED, &M::RULES_VERSION.to_le_bytes());
+        self.shared.commits.push_control(Commit::Records(Submission {
+            records,
+            count: 1,
+            control: true,
+            log_time: None,
+            done: Box::new(|_| {}),
+        }));
+    }
+
+    fn spawn_all(
+        &self,
+        env: &Env,
+        mut core: Core<M>,
+        log: LocalLog,
+        store: store::Store,
+        options: &EngineOptions,
+    ) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        let checkpoints = Arc::new(Mailbox::new(64, usize::MAX));
+        core.set_reader(Box::new(readers::Readers::start(env, options.reader_threads)?));
+        let retention = options.retention;
+        let handle = shared.log.clone();
+        let committer = Committer {
+            env: env.clone(),
+            log,
+            retention_floor: Box::new(move |now| handle.retention_floor(now, &retention)),
+            options: options.clone(),
+            inbox: Arc::clone(&shared.commits),
+            applier: Arc::clone(&shared.work),
+            status: Arc::clone(&shared.status),
+        };
+        let applier = Applier {
+            env: env.clone(),
+            directory: shared.directory.clone(),
+            core,
+            options: options.clone(),
+            inbox: Arc::clone(&shared.work),
+            committer: Arc::clone(&shared.commits),
+            checkpointer: Arc::clone(&checkpoints),
+            status: Arc::clone(&shared.status),
+            checkpoint_started_ns: env.clock.monotonic_ns(),
+            housekeeping_ns: 0,
+            tick_pending: false,
+        };
+        let checkpointer = Checkpointer::new(
+            env.clone(),
+            store,
+            Arc::clone(&checkpoints),
+            Arc::clone(&shared.work),
+            options.merge_bytes_per_second,
+            options.term,
+        );
+        let sealer = checkpointer::Sealer {
+            log: shared.log.clone(),
+            status: Arc::clone(&shared.status),
+            checkpoints: Arc::clone(&checkpoints),
+        };
+        self.spawn(env, "commit", move || committer.run())?;
+        self.spawn(env, "apply", move || applier.run())?;
+        self.spawn(env, "checkpoint", move || checkpointer.run())?;
+        self.spawn(env, "seal", move || sealer.run())
+    }
+
+    fn spawn(&self, env: &Env, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let thread = env
+            .spawner
+            .spawn(name, Box::new(body))
+            .map_err(|error| EngineError::System { what: "a thread could not be started", error })?;
+        self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    /// Hands over `count` records written with [`encode_record`]. `done` is called once they are durable and applied.
+    ///
+    /// `log_time` is only heeded where log time is driven from outside.
+    pub fn submit(
+        &self,
+        records: Vec<u8>,
+        count: u32,
+        log_time: Option<Timestamp>,
+        done: Done,
+    ) -> Result<(), SubmitError> {
+        let shared = &self.shared;
+        if shared.status.stopped().is_some() {
+            return Err(shared.status.unavailable());
+        }
+        if shared.status.dedup_full.load(Relaxed) {
+            return Err(SubmitError::Unavailable {
+                reason: "de-duplication holds as many message ids as it may; raise its limit".to_owned(),
+                retry_after_s: 60,
+            });
+        }
+        let log_time = if shared.drive_log_time { log_time } else { None };
+        let weight = records.len();
+        let submission = Submission { records, count, control: false, log_time, done };
+        match shared.commits.try_push(Commit::Records(submission), weight) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(_)) => Err(SubmitError::Full { retry_after_s: 1 }),
+            Err(Refused::Closed(_)) => Err(shared.status.unavailable()),
+        }
+    }
+
+    /// Runs something on the state, between two groups. It must be short.
+    pub fn inspect(&self, inspect: impl FnOnce(&mut Core<M>) + Send + 'static) -> Result<(), SubmitError> {
+        match self.shared.work.try_push(Work::Inspect(Box::new(inspect)), 0) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(_)) => Err(SubmitError::Full { retry_after_s: 1 }),
+            Err(Refused::Closed(_)) => Err(self.shared.status.unavailable()),
+        }
+    }
+
+    /// Answers a query from the state, later, on a thread of the shard. The answer callback must not block.
+    pub fn query(
+        &self,
+        query: M::Query,
+        answer: impl FnOnce(Result<(M::Answer, AsOf), EngineError>) + Send + 'static,
+    ) -> Result<(), SubmitError> {
+        self.inspect(move |core| {
+            let result = core.query(query);
+            let as_of = core.as_of();
+            answer(result.map(|found| (found, as_of)));
+        })
+    }
+
+    /// Effects in the outbox after `after`, oldest first.
+    pub fn effects_after(
+        &self,
+        after: Option<EffectId>,
+        limit: usize,
+        answer: impl FnOnce(Vec<IssuedEffect>) + Send + 'static,
+    ) -> Result<(), SubmitError> {
+        self.inspect(move |core| answer(core.effects_after(after, limit)))
+    }
+
+    /// What other threads read.
+    pub fn view(&self) -> &Arc<M::View> {
+        &self.shared.view
+    }
+
+    /// Live figures.
+    pub fn status(&self) -> &Arc<Status> {
+        &self.shared.status
+    }
+
+    /// The log, for reading.
+    pub fn log(&self) -> &LogHandle {
+        &self.shared.log
+    }
+
+    /// Stops: what was accepted is applied and answered, a last checkpoint is written, the threads end.
+    pub fn stop(&self) {
+        self.shared.commits.close();
+        let threads =
+            std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if !thread.join() {
+                tracing::error!("a thread of the shard panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The checkpointing thread: writes what the applier encoded, merges runs, and lets the log go behind it.
+
+use super::apply::Work;
+use super::mailbox::Mailbox;
+use super::status::Status;
+use crate::core::{Slice, Written, write_checkpoint};
+use crate::machine::Machine;
+use env::Env;
+use eventlog::{LogHandle, SealStep};
+use model::id::Term;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Store, StoreError};
+
+/// How often merges get their share of the disk.
+const MERGE_PACE: Duration = Duration::from_millis(50);
+/// Waits between tries of a checkpoint that the disk refused.
+const RETRY: Duration = Duration::from_secs(2);
+/// How often the sealer looks for closed segments.
+const SEAL_PACE: Duration = Duration::from_millis(100);
+
+pub(crate) enum Job {
+    Slice(Box<Slice>),
+}
+
+pub(crate) struct Checkpointer<M: Machine> {
+    env: Env,
+    store: Store,
+    inbox: Arc<Mailbox<Job>>,
+    applier: Arc<Mailbox<Work<M>>>,
+    merge_bytes_per_second: u64,
+    term: Term,
+    /// Slices of the checkpoint in progress. Kept until it is durable, so that a full disk costs a retry, not rows.
+    slices: Vec<Slice>,
+    merge_credit_bytes: u64,
+    merge_credit_ns: u64,
+}
+
+impl<M: Machine> Checkpointer<M> {
+    pub(crate) fn new(
+        env: Env,
+        store: Store,
+        inbox: Arc<Mailbox<Job>>,
+        applier: Arc<Mailbox<Work<M>>>,
+        merge_bytes_per_second: u64,
+        term: Term,
+    ) -> Self {
+        let merge_credit_ns = env.clock.monotonic_ns();
+        Self {
+            env,
+            store,
+            inbox,
+            applier,
+            merge_bytes_per_second,
+            term,
+            slices: Vec::new(),
+            merge_credit_bytes: 0,
+            merge_credit_ns,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.inbox.pop(MERGE_PACE) {
+                Some(Job::Slice(slice)) => {
+                    let last = slice.finish.is_some();
+                    self.slices.push(*slice);
+                    if last {
+                        self.write();
+                    }
+                }
+                None if self.inbox.is_closed() => return,
+                None => self.merge(),
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let answer = loop {
+            match write_checkpoint(&self.store, self.term, &self.slices) {
+                Ok(Written { position, log_needed_from }) => {
+                    break Work::Committed(position, log_needed_from);
+                }
+                Err(error) if is_transient(&error) => {
+                    tracing::warn!(error = %error, "the checkpoint is tried again; the log grows meanwhile");
+                    // Closing the inbox ends the wait, and with it this checkpoint: the log has everything.
+                    self.inbox.linger(usize::MAX, RETRY);
+                    if self.inbox.is_closed() {
+                        return;
+                    }
+                }
+                Err(error) => break Work::CheckpointFailed(error.to_string()),
+            }
+        };
+        self.slices.clear();
+        self.applier.push_control(answer);
+    }
+
+    /// Merges runs at the configured pace: sequential writes at a bounded rate leave the log's syncs alone.
+    fn merge(&mut self) {
+        let now_ns = self.env.clock.monotonic_ns();
+        let passed_ns = now_ns.saturating_sub(self.merge_credit_ns).min(1_000_000_000);
+        self.merge_credit_ns = now_ns;
+        self.merge_credit_bytes = self
+            .merge_credit_bytes
+            .saturating_add(self.merge_bytes_per_second / 1_000_000 * (passed_ns / 1_000))
+            .min(self.merge_bytes_per_second);
+        let budget = self.merge_credit_bytes;
+        match self.store.merge_step(budget) {
+            Ok(true) => self.merge_credit_bytes = 0,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "runs could not be merged; reads get slower, nothing is lost")
+            }
+        }
+    }
+}
+
+/// Whether the same write may succeed later.
+fn is_transient(error: &StoreError) -> bool {
+    matches!(error, StoreError::DiskFull { .. } | StoreError::Io { .. })
+}
+
+/// The sealing thread: compresses closed segments of the log.
+pub(crate) struct Sealer {
+    pub(crate) log: LogHandle,
+    pub(crate) status: Arc<Status>,
+    /// Closed when the shard stops.
+    pub(crate) checkpoints: Arc<Mailbox<Job>>,
+}
+
+impl Sealer {
+    pub(crate) fn run(self) {
+        loop {
+            let pace = match self.log.seal_step() {
+                Ok(SealStep::Idle) => SEAL_PACE,
+                Ok(_) => Duration::ZERO,
+                Err(error) => {
+                    tracing::warn!(error = %error, "a closed segment could not be compressed; tried again");
+                    SEAL_PACE * 50
+                }
+            };
+            self.checkpoints.linger(usize::MAX, pace);
+            if self.checkpoints.is_closed() || self.status.stopped().is_some() {
+                return;
+            }
+        }
+    }
+}

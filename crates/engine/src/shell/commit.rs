@@ -1,0 +1,205 @@
+//! The committing thread: gathers what waits, appends it with one sync, passes it on to be applied.
+
+use super::apply::Work;
+use super::mailbox::Mailbox;
+use super::status::Status;
+use super::{Applied, Done, EngineOptions};
+use crate::error::SubmitError;
+use crate::machine::Machine;
+use env::Env;
+use eventlog::{Frame, FrameDraft, Log, LogError};
+use model::id::{Position, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Seconds a caller should wait when the disk is full or the shard is stopping.
+pub(crate) const RETRY_UNAVAILABLE_S: u32 = 5;
+/// How long an idle committer sleeps before it looks around.
+const IDLE: Duration = Duration::from_millis(500);
+/// How much longer a loaded committer lets a group grow. A group that is small although many wait costs a sync each.
+const LINGER: Duration = Duration::from_micros(700);
+/// Submissions in the last group from which on the next one may linger.
+const LINGER_FROM_SUBMISSIONS: usize = 8;
+
+/// What waits to be appended.
+pub(crate) enum Commit {
+    Records(Submission),
+    /// Nothing before this position is needed any more.
+    Trim(Position),
+}
+
+pub(crate) struct Submission {
+    pub(crate) records: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) control: bool,
+    pub(crate) log_time: Option<Timestamp>,
+    pub(crate) done: Done,
+}
+
+/// A frame and who waits for it, in order, each with the number of records that are theirs.
+pub(crate) struct DurableFrame {
+    pub(crate) frame: Frame,
+    pub(crate) waiters: Vec<(u32, Done)>,
+}
+
+pub(crate) struct Committer<L, M: Machine> {
+    pub(crate) env: Env,
+    pub(crate) log: L,
+    /// The oldest position that age and size would keep, at a log time.
+    pub(crate) retention_floor: Box<dyn Fn(Timestamp) -> Position + Send>,
+    pub(crate) options: EngineOptions,
+    pub(crate) inbox: Arc<Mailbox<Commit>>,
+    pub(crate) applier: Arc<Mailbox<Work<M>>>,
+    pub(crate) status: Arc<Status>,
+}
+
+impl<L: Log, M: Machine> Committer<L, M> {
+    pub(crate) fn run(mut self) {
+        let mut last_group = 0;
+        let mut taken = Vec::new();
+        loop {
+            if let Some(first) = self.inbox.pop(IDLE) {
+                if last_group >= LINGER_FROM_SUBMISSIONS {
+                    self.linger();
+                }
+                taken.push(first);
+                self.inbox.drain(self.options.group_bytes_max, &mut taken);
+                last_group = taken.len();
+                self.commit(&mut taken);
+            } else {
+                last_group = 0;
+                if self.inbox.is_closed() {
+                    break;
+                }
+            }
+        }
+        // Everything accepted has been passed on: the applier may finish and stop.
+        self.applier.close();
+    }
+
+    fn linger(&self) {
+        let start_ns = self.env.clock.monotonic_ns();
+        self.inbox.linger(self.options.group_bytes_min, LINGER);
+        let waited_ns = self.env.clock.monotonic_ns().saturating_sub(start_ns);
+        self.status.lingered_ns.fetch_add(waited_ns, Relaxed);
+    }
+
+    fn commit(&mut self, taken: &mut Vec<Commit>) {
+        let now = Timestamp(self.env.clock.now_us());
+        let mut drafts: Vec<FrameDraft> = Vec::new();
+        let mut waiters: Vec<Vec<(u32, Done)>> = Vec::new();
+        let mut log_time = self.log.last_received_at();
+        for commit in taken.drain(..) {
+            let submission = match commit {
+                Commit::Records(submission) => submission,
+                Commit::Trim(below) => {
+                    self.trim(below);
+                    continue;
+                }
+            };
+            log_time = log_time.max(submission.log_time.unwrap_or(now));
+            let joins = drafts.last().is_some_and(|draft| {
+                draft.received_at == log_time
+                    && draft.control == submission.control
+                    && draft.body.len() + submission.records.len() <= self.options.frame_bytes_max
+            });
+            if !joins {
+                drafts.push(FrameDraft {
+                    received_at: log_time,
+                    control: submission.control,
+                    count: 0,
+                    body: Vec::with_capacity(submission.records.len()),
+                });
+                waiters.push(Vec::new());
+            }
+            if let (Some(draft), Some(waiting)) = (drafts.last_mut(), waiters.last_mut()) {
+                draft.count += submission.count;
+                if draft.body.is_empty() {
+                    draft.body = submission.records;
+                } else {
+                    draft.body.extend_from_slice(&submission.records);
+                }
+                waiting.push((submission.count, submission.done));
+            }
+        }
+        if !drafts.is_empty() {
+            self.append(drafts, waiters);
+        }
+    }
+
+    fn append(&mut self, drafts: Vec<FrameDraft>, waiters: Vec<Vec<(u32, Done)>>) {
+        let first = self.log.next_position();
+        let started_ns = self.env.clock.monotonic_ns();
+        match self.log.append(self.options.term, first, &drafts) {
+            Ok(next) => {
+                self.status.appended(started_ns, self.env.clock.monotonic_ns(), next);
+                self.status.writes_refused.store(false, Relaxed);
+                self.pass_on(first, drafts, waiters);
+            }
+            Err(error) => self.refuse(&error, waiters),
+        }
+    }
+
+    fn pass_on(&self, first: Position, drafts: Vec<FrameDraft>, waiters: Vec<Vec<(u32, Done)>>) {
+        let mut position = first;
+        let mut group = Vec::with_capacity(drafts.len());
+        for (draft, waiters) in drafts.into_iter().zip(waiters) {
+            let frame = Frame {
+                first: position,
+                count: draft.count,
+                term: self.options.term,
+                received_at: draft.received_at,
+                control: draft.control,
+                body: draft.body,
+            };
+            position = position.plus(u64::from(draft.count));
+            group.push(DurableFrame { frame, waiters });
+        }
+        if let Err(Work::Group(group)) = self.applier.push(Work::Group(group), 1) {
+            // The applier has stopped. The records are durable; whether they count is found on the next start.
+            for (_, done) in group.into_iter().flat_map(|durable| durable.waiters) {
+                done(Err(self.status.unavailable()));
+            }
+        }
+    }
+
+    fn refuse(&self, error: &LogError, waiters: Vec<Vec<(u32, Done)>>) {
+        if error.is_transient() {
+            self.status.writes_refused.store(true, Relaxed);
+            tracing::warn!(error = %error, "the log refuses writes for now");
+        } else {
+            tracing::error!(error = %error, "the log takes no more writes");
+            self.status.stop(error.to_string());
+        }
+        let reason =
+            SubmitError::Unavailable { reason: error.to_string(), retry_after_s: RETRY_UNAVAILABLE_S };
+        for (_, done) in waiters.into_iter().flatten() {
+            done(Err(reason.clone()));
+        }
+    }
+
+    fn trim(&mut self, below: Position) {
+        let below = below.min((self.retention_floor)(self.log.last_received_at()));
+        if below > self.log.first_position()
+            && let Err(error) = self.log.trim(below)
+        {
+            tracing::warn!(error = %error, "old segments could not be removed");
+        }
+    }
+}
+
+/// Tells everyone who waits for a frame what became of their records.
+pub(crate) fn answer(waiters: Vec<(u32, Done)>, outcome: crate::core::FrameOutcome, next: Position) {
+    let mut replies = outcome.replies.into_iter().peekable();
+    let mut start = 0;
+    for (count, done) in waiters {
+        let end = start + count;
+        let mut own = Vec::new();
+        while let Some((index, reply)) = replies.next_if(|(index, _)| *index < end) {
+            own.push((index - start, reply));
+        }
+        start = end;
+        done(Ok(Applied { replies: own, next_position: next }));
+    }
+}

@@ -27,7 +27,8 @@ endif
 endif
 export THROUGHLINE_SHARED_DATA
 
-# What the scripts under tests/ run: they never build anything themselves.
+# What the scripts under tests/ are given: they never build anything themselves. A script that has nothing to run on
+# says what it misses and ends with exit code 77.
 smoke-scripts proof $(PROOFS): export THROUGHLINE_PYTHON := $(abspath $(VENV))/bin/python
 smoke-scripts: export THROUGHLINE_BIN_FOLDER := $(TARGET)/debug
 proof $(PROOFS): export THROUGHLINE_BIN_FOLDER := $(TARGET)/release

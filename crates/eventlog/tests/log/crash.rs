@@ -116,7 +116,7 @@ impl Life {
         let capacity = 1_000 + self.seed.below(12_000);
         let mut faults = Faults::default();
         match self.seed.below(8) {
-            0 | 1 | 2 => faults.power_off_at_write = Some(at),
+            0..=2 => faults.power_off_at_write = Some(at),
             3 => faults.fail_sync = Some(at),
             4 => faults.fail_write = Some(at),
             5 => faults.fail_read = Some(at),

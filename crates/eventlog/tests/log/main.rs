@@ -1,5 +1,12 @@
 //! The log under everything that may happen to it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's helpers fail as the test itself does, and what a long test met is worth a line"
+)]
+
 mod crash;
 mod damage;
 mod format;

@@ -1,1 +1,38 @@
-//! Placeholder front page, replaced when the crate is written.
+//! The customer machine: what the loop runs on a shard of people.
+//!
+//! [`Engage`] applies events and commands to the tables of [`State`]: who is who, what they did and bought, what they
+//! agreed to, and what they are not to be advertised. The rules are `model`'s; this crate fetches the rows they need,
+//! stores what they decide, and says what changed: effects for the outside, differences for the [`View`] that other
+//! threads read in memory.
+//!
+//! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
+//! `purchase` takes in its order, `suppress` brings the profile's suppression up to date. `command` is what an
+//! operator can ask for, `amend` parts and erases, `query` reads, `view` answers without the loop.
+//!
+//! **This crate never** reads a clock, draws a random number, touches a disk or a socket, or opens a sealed value. It
+//! holds no key: e-mail addresses and phone numbers pass through it sealed.
+
+mod amend;
+mod command;
+pub mod effect;
+mod machine;
+mod purchase;
+mod query;
+mod redact;
+mod resolve;
+mod settings;
+mod state;
+mod suppress;
+mod view;
+
+pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
+pub use engine::{AsOf, Machine, Outcome};
+pub use machine::Engage;
+pub use query::{Answer, Explanation, IdentifierRead, ProfileRead, Query};
+pub use redact::{ErasedNode, redact};
+pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
+pub use state::{Node, ProfileRow, State, Suppressed};
+pub use view::{Cause, Change, Decision, View};
+
+/// Changes with every change of a rule that could make the same log give another state.
+pub const RULES_VERSION: u32 = 1;

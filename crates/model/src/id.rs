@@ -80,7 +80,8 @@ pub fn public_id(prefix: &str, key: Key) -> String {
 /// Reads a public id with the given prefix. `None` if it is not one.
 pub fn parse_public_id(prefix: &str, text: &str) -> Option<Key> {
     let digits = text.strip_prefix(prefix)?.strip_prefix('_')?;
-    let plain = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let plain = digits.len() == 32
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if plain { u128::from_str_radix(digits, 16).ok().map(Key) } else { None }
 }
 
@@ -109,7 +110,13 @@ mod tests {
         let key = Key(0xDEAD_BEEF);
         let id = public_id("prf", key);
         assert_eq!(parse_public_id("prf", &id), Some(key));
-        for bad in ["", "prf_", "prf_12", "ord_000000000000000000000000deadbeef", "prf_+00000000000000000000000deadbeef"] {
+        for bad in [
+            "",
+            "prf_",
+            "prf_12",
+            "ord_000000000000000000000000deadbeef",
+            "prf_+00000000000000000000000deadbeef",
+        ] {
             assert_eq!(parse_public_id("prf", bad), None, "{bad}");
         }
     }

@@ -10,7 +10,7 @@ pub use traits::{MAX_TRAIT_NAME_BYTES, MAX_TRAIT_VALUE_BYTES, MAX_TRAITS, MAX_TR
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::consent::{ConsentState, Said};
 use crate::event::{Event, EventKind};
-use crate::id::{Position, Timestamp};
+use crate::id::{Key, Position, Timestamp};
 use crate::order::{self, Contribution};
 use crate::suppression::Purchases;
 
@@ -20,6 +20,9 @@ pub const MAX_RECENT: usize = 20;
 pub const MAX_RECENT_NAME_BYTES: usize = 64;
 /// The most currencies of one node; sums in further ones are counted as lost.
 pub const MAX_CURRENCIES: usize = 16;
+
+/// The most orders of one node that can be listed; further ones are counted as lost.
+pub const MAX_ORDERS: usize = 4_096;
 
 /// Orders and revenue in one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Aggregate {
     pub traits: Traits,
     /// Sorted by currency.
     pub revenue: Vec<Revenue>,
+    /// Keys of the orders that were reported here, in order.
+    pub orders: Vec<Key>,
     /// What was bought, for suppression.
     pub purchases: Purchases,
     /// What was said about consent.
@@ -117,6 +122,15 @@ impl Aggregate {
         recent
     }
 
+    /// Notes that an order was reported here.
+    pub fn add_order(&mut self, order: Key) {
+        if self.orders.len() < MAX_ORDERS {
+            self.orders.push(order);
+        } else {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+
     /// Adds to the sums of one currency. A sum that leaves its range is left as it is and counted as lost.
     pub fn add_revenue(&mut self, part: Contribution) {
         let at = match self.revenue.binary_search_by_key(&part.currency, |own| own.currency) {
@@ -160,6 +174,9 @@ impl Aggregate {
                 refunded_minor: part.refunded_minor,
             });
         }
+        self.orders.extend(&other.orders);
+        self.orders.sort_unstable();
+        self.orders.dedup();
         self.purchases.0.extend(other.purchases.0.iter().cloned());
         self.purchases.0.sort_by_key(|purchase| (purchase.position, purchase.order));
         let mut recent = self.recent();
@@ -179,6 +196,7 @@ impl Aggregate {
             + self.revenue.capacity() * size_of::<Revenue>()
             + self.purchases.0.capacity() * size_of::<crate::suppression::Purchase>()
             + scopes
+            + self.orders.capacity() * size_of::<Key>()
             + self.consent.categories.capacity() * size_of::<crate::consent::CategoryConsent>()
             + self.recent.capacity()
     }
@@ -195,6 +213,10 @@ impl Aggregate {
             encoder.signed(own.orders);
             encoder.signed(own.value_minor);
             encoder.signed(own.refunded_minor);
+        }
+        encoder.varint(self.orders.len() as u64);
+        for order in &self.orders {
+            encoder.u128(order.0);
         }
         self.purchases.encode(encoder);
         self.consent.encode(encoder);
@@ -218,6 +240,9 @@ impl Aggregate {
                 value_minor: decoder.signed()?,
                 refunded_minor: decoder.signed()?,
             });
+        }
+        for _ in 0..decoder.count()? {
+            aggregate.orders.push(Key(decoder.u128()?));
         }
         aggregate.purchases = Purchases::decode(decoder)?;
         aggregate.consent = ConsentState::decode(decoder)?;
@@ -263,7 +288,6 @@ fn floor_boundary(text: &str, most: usize) -> usize {
 mod tests {
     use super::*;
     use crate::event::{Identifiers, MAX_AGE_US};
-    use crate::id::Key;
     use proptest::prelude::*;
 
     fn event<'a>(name: &'a str, traits: &'a [u8]) -> Event<'a> {

@@ -1,0 +1,154 @@
+//! Parts people who were joined, and erases them.
+
+use crate::command::{CommandError, Parting, Reply, WhoToErase};
+use crate::effect::Body;
+use crate::redact::ErasedNode;
+use crate::resolve::Step;
+use crate::state::{Node, ProfileRow};
+use model::id::Key;
+use model::identity::{Component, profile_key};
+
+impl Step<'_> {
+    /// Takes edges out and gives every part that the others leave its own profile, as if those edges had never been.
+    /// What each node gathered stays with it.
+    pub(crate) fn unmerge(&mut self, parting: Parting) -> Result<Reply, CommandError> {
+        let node = match parting {
+            Parting::Pair(a, _) | Parting::Record(a, _) => a,
+        };
+        let profile = self.profile_of(node).ok_or_else(|| CommandError::Unknown("identifier".to_owned()))?;
+        let mut component = self.state.component(profile).cloned().ok_or(CommandError::NotJoined)?;
+        let pairs = match parting {
+            Parting::Pair(a, b) => vec![(a, b)],
+            Parting::Record(_, position) => component.joined_at(position),
+        };
+        let mut parted = !pairs.is_empty();
+        for (a, b) in pairs {
+            parted &= component.part(a, b);
+        }
+        if !parted {
+            return Err(CommandError::NotJoined);
+        }
+        let parts = component.split();
+        let keys: Vec<Key> =
+            parts.iter().filter_map(Component::root).map(|root| profile_key(root.node)).collect();
+        if keys.len() > 1 {
+            self.emit(profile, &Body::Unmerged(keys.clone()));
+        }
+        for (key, part) in keys.iter().zip(parts) {
+            self.give_profile(*key, part);
+        }
+        for key in &keys {
+            self.recompute_suppression(*key);
+        }
+        Ok(Reply::Unmerged(keys))
+    }
+
+    fn give_profile(&mut self, key: Key, part: Component) {
+        for member in &part.members {
+            if let Some(row) = self.state.nodes.get_mut(member.node) {
+                row.profile = key;
+            }
+            // A member that was a root once left a pointer behind, which must not lead to another part.
+            let own = profile_key(member.node);
+            if own != key && self.state.profiles.get(own).is_some() {
+                self.state.profiles.insert(own, ProfileRow::Merged { into: key });
+            }
+        }
+        self.state.profiles.insert(key, ProfileRow::Live(part));
+    }
+
+    /// Removes every row of a person. Asks for the log and the checkpoints to be rewritten.
+    pub(crate) fn erase(&mut self, who: WhoToErase) -> Result<Reply, CommandError> {
+        let profile = match who {
+            WhoToErase::Profile(key) => Some(self.state.follow(key)),
+            WhoToErase::Identifier(key) => {
+                let node = self.state.current_node(key);
+                self.profile_of(node)
+            }
+        };
+        let profile = profile.ok_or_else(|| CommandError::Unknown("identifier".to_owned()))?;
+        let component = self.state.component(profile).cloned();
+        let component = component.ok_or_else(|| CommandError::Unknown("profile".to_owned()))?;
+        let nodes: Vec<Key> = component.members.iter().map(|member| member.node).collect();
+        if self.state.suppressions.get(profile).is_some() {
+            self.forget_suppression(profile);
+        }
+        let mut erased = Vec::with_capacity(nodes.len());
+        for node in &nodes {
+            let Some(row) = self.state.nodes.get(*node).cloned() else { continue };
+            erased.push((*node, is_whole(&row, *node, &nodes)));
+            if row.session_of != Key(0) && !nodes.contains(&row.session_of) {
+                erased.push((row.session_of, false));
+            }
+            self.forget_orders(*node, &row);
+            self.forget_device(*node, &row, &nodes);
+            self.forget_refusals(*node, &row);
+            self.state.nodes.remove(*node);
+            self.state.profiles.remove(profile_key(*node));
+        }
+        let position = self.position;
+        for (node, whole) in &erased {
+            self.state.erased.insert(*node, ErasedNode { position, whole: *whole });
+        }
+        let count = nodes.len() as u32;
+        let (nodes, whole) = erased.into_iter().unzip();
+        self.emit(profile, &Body::Erased { nodes, whole, position });
+        Ok(Reply::Erased(count))
+    }
+
+    /// Somebody else who reported the order too keeps that it is known, so that it is not counted again.
+    fn forget_orders(&mut self, node: Key, row: &Node) {
+        let orders = row.aggregate.iter().flat_map(|aggregate| &aggregate.orders);
+        for key in orders {
+            let Some(order) = self.state.orders.get_mut(*key) else { continue };
+            order.0.reporters.retain(|reporter| *reporter != node);
+            if order.0.owner == node {
+                order.0.owner = Key(0);
+            }
+            if order.0.reporters.is_empty() {
+                self.state.orders.remove(*key);
+            }
+        }
+    }
+
+    /// A device of somebody else forgets that this person used it. A device of this person that carries somebody
+    /// else's session is no longer found by it: it starts anew.
+    fn forget_device(&mut self, node: Key, row: &Node, erased: &[Key]) {
+        if row.session_of != Key(0) {
+            let Some(device) = self.state.nodes.get_mut(row.session_of) else { return };
+            let Some(state) = device.device.as_mut() else { return };
+            state.takers.retain(|taker| !erased.contains(&taker.anchor));
+            if state.current == node {
+                state.current = row.session_of;
+                self.mark_current(row.session_of, true);
+            }
+        } else if row.is_session() && row.current(node) != node && !erased.contains(&row.current(node)) {
+            self.mark_current(row.current(node), false);
+        }
+    }
+
+    fn mark_current(&mut self, node: Key, current: bool) {
+        let Some(profile) = self.profile_of(node) else { return };
+        if let Some(component) = self.state.component_mut(profile) {
+            component.set_current(node, current);
+            self.suppress(profile, |_| {});
+        }
+    }
+
+    fn forget_refusals(&mut self, node: Key, row: &Node) {
+        for refusal in row.refusals.iter().flat_map(|refusals| &refusals.latest) {
+            let Some(other) = self.state.nodes.get_mut(refusal.other) else { continue };
+            if let Some(refusals) = other.refusals.as_mut() {
+                refusals.latest.retain(|one| one.other != node);
+            }
+        }
+    }
+}
+
+/// A device that others took too is not all of this person.
+fn is_whole(row: &Node, node: Key, erased: &[Key]) -> bool {
+    let taken = |anchor: &Key| !erased.contains(anchor);
+    let by_others = row.device.iter().flat_map(|device| &device.takers).any(|taker| taken(&taker.anchor));
+    let current = row.current(node);
+    !by_others && (current == node || erased.contains(&current))
+}

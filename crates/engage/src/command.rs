@@ -1,0 +1,364 @@
+//! What operators can ask for, and what they are answered. Commands are records: replayed like any other.
+
+use crate::resolve::Step;
+use crate::settings::{
+    MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
+};
+use crate::state::Answered;
+use crate::view::Change;
+use model::codec::{DecodeError, Decoder, Encoder};
+use model::id::{Key, Position};
+use model::identity::{IdentitySettings, SettingsError};
+use model::suppression::SuppressionSettings;
+use thiserror::Error;
+
+/// How long a repeated command is answered as the first time.
+pub(crate) const ANSWERS_KEPT_US: i64 = 48 * 3_600 * 1_000_000;
+
+const FORMAT_VERSION: u8 = 1;
+
+/// A request to change settings or people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Hash of the caller's idempotency key; zero for none.
+    pub idempotency: Key,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What a command does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Adds a write key, or replaces the one with that number.
+    DefineWriteKey(WriteKey),
+    /// Lets nothing in with the write key of that number any more.
+    DisableWriteKey(u32),
+    /// Adds a token, or replaces the one with that number.
+    DefineToken(Token),
+    /// Removes the token of that number.
+    RevokeToken(u32),
+    /// Replaces the rules of identity. The version is set by the machine.
+    SetIdentity(IdentitySettings),
+    /// Replaces the rules of suppression. The version is set by the machine.
+    SetSuppression(SuppressionSettings),
+    /// Parts nodes that were joined.
+    Unmerge(Parting),
+    /// Erases a person.
+    Erase(WhoToErase),
+}
+
+/// Which edges to take out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// The one between two nodes.
+    Pair(Key, Key),
+    /// All that one record made in the profile of a node.
+    Record(Key, Position),
+}
+
+/// Whom to erase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoToErase {
+    /// The person whom an identifier finds.
+    Identifier(Key),
+    /// The person of a profile.
+    Profile(Key),
+}
+
+/// Why a command was refused. It changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The idempotency key was used for something else.
+    #[error("this idempotency key was used with another body: send a new key")]
+    Conflict,
+    /// The record is not a command.
+    #[error("the command cannot be read: send one that this version knows")]
+    Malformed,
+    /// No such write key, token, profile or identifier.
+    #[error("there is no such {0}: look it up and send one that exists")]
+    Unknown(String),
+    /// No edge joins the nodes.
+    #[error("the two are not joined directly: look at the profile's edges and name one of them")]
+    NotJoined,
+    /// A value outside its bounds.
+    #[error("{0}")]
+    Invalid(String),
+    /// A bound was reached.
+    #[error("there are {0} already: remove one first")]
+    TooMany(String),
+}
+
+/// What a command is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done; the version of the settings after it.
+    Settings(u32),
+    /// The profiles that there are now, by root; one where other edges still join everybody.
+    Unmerged(Vec<Key>),
+    /// So many nodes are no more.
+    Erased(u32),
+    /// Nothing was changed.
+    Refused(CommandError),
+}
+
+impl Command {
+    /// Appends the body of a record of kind [`model::record::RecordKind::COMMAND`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.u8(FORMAT_VERSION);
+        encoder.u128(self.idempotency.0);
+        match &self.operation {
+            Operation::DefineWriteKey(key) => {
+                encoder.u8(1);
+                key.encode(encoder);
+            }
+            Operation::DisableWriteKey(number) => {
+                encoder.u8(2);
+                encoder.u32(*number);
+            }
+            Operation::DefineToken(token) => {
+                encoder.u8(3);
+                token.encode(encoder);
+            }
+            Operation::RevokeToken(number) => {
+                encoder.u8(4);
+                encoder.u32(*number);
+            }
+            Operation::SetIdentity(settings) => {
+                encoder.u8(5);
+                settings.encode(encoder);
+            }
+            Operation::SetSuppression(settings) => {
+                encoder.u8(6);
+                settings.encode(encoder);
+            }
+            Operation::Unmerge(parting) => {
+                let (tag, first, second) = match parting {
+                    Parting::Pair(a, b) => (7, a.0, b.0),
+                    Parting::Record(node, position) => (8, node.0, u128::from(position.0)),
+                };
+                encoder.u8(tag);
+                encoder.u128(first);
+                encoder.u128(second);
+            }
+            Operation::Erase(who) => {
+                let (tag, key) = match who {
+                    WhoToErase::Identifier(key) => (9, key),
+                    WhoToErase::Profile(key) => (10, key),
+                };
+                encoder.u8(tag);
+                encoder.u128(key.0);
+            }
+        }
+    }
+
+    /// Reads the body of a record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let version = decoder.u8()?;
+        if version != FORMAT_VERSION {
+            return Err(DecodeError::Unknown(u64::from(version)));
+        }
+        let idempotency = Key(decoder.u128()?);
+        let operation = match decoder.u8()? {
+            1 => Operation::DefineWriteKey(WriteKey::decode(decoder)?),
+            2 => Operation::DisableWriteKey(decoder.u32()?),
+            3 => Operation::DefineToken(Token::decode(decoder)?),
+            4 => Operation::RevokeToken(decoder.u32()?),
+            5 => Operation::SetIdentity(IdentitySettings::decode(decoder)?),
+            6 => Operation::SetSuppression(SuppressionSettings::decode(decoder)?),
+            7 => Operation::Unmerge(Parting::Pair(Key(decoder.u128()?), Key(decoder.u128()?))),
+            8 => Operation::Unmerge(Parting::Record(Key(decoder.u128()?), Position(decoder.u128()? as u64))),
+            9 => Operation::Erase(WhoToErase::Identifier(Key(decoder.u128()?))),
+            10 => Operation::Erase(WhoToErase::Profile(Key(decoder.u128()?))),
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        decoder.finish()?;
+        Ok(Self { idempotency, operation })
+    }
+}
+
+impl Reply {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let encoder = &mut Encoder(&mut out);
+        match self {
+            Self::Settings(version) => {
+                encoder.u8(1);
+                encoder.u32(*version);
+            }
+            Self::Unmerged(parts) => {
+                encoder.u8(2);
+                encoder.varint(parts.len() as u64);
+                parts.iter().for_each(|part| encoder.u128(part.0));
+            }
+            Self::Erased(count) => {
+                encoder.u8(3);
+                encoder.u32(*count);
+            }
+            Self::Refused(error) => {
+                let (tag, text) = match error {
+                    CommandError::Conflict => (16, ""),
+                    CommandError::Malformed => (17, ""),
+                    CommandError::Unknown(what) => (18, what.as_str()),
+                    CommandError::NotJoined => (19, ""),
+                    CommandError::Invalid(why) => (20, why.as_str()),
+                    CommandError::TooMany(what) => (21, what.as_str()),
+                };
+                encoder.u8(tag);
+                encoder.text(text);
+            }
+        }
+        out
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let reply = match decoder.u8()? {
+            1 => Self::Settings(decoder.u32()?),
+            2 => {
+                let mut parts = Vec::new();
+                for _ in 0..decoder.count()? {
+                    parts.push(Key(decoder.u128()?));
+                }
+                Self::Unmerged(parts)
+            }
+            3 => Self::Erased(decoder.u32()?),
+            tag => {
+                let text = decoder.text()?.to_owned();
+                Self::Refused(match tag {
+                    16 => CommandError::Conflict,
+                    17 => CommandError::Malformed,
+                    18 => CommandError::Unknown(text),
+                    19 => CommandError::NotJoined,
+                    20 => CommandError::Invalid(text),
+                    21 => CommandError::TooMany(text),
+                    other => return Err(DecodeError::Unknown(u64::from(other))),
+                })
+            }
+        };
+        decoder.finish()?;
+        Ok(reply)
+    }
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl Step<'_> {
+    /// Applies a command once: a repeat with the same idempotency key is answered as the first time.
+    pub(crate) fn command(&mut self, body: &[u8]) -> Vec<u8> {
+        let Ok(command) = Command::decode(body) else {
+            return Reply::Refused(CommandError::Malformed).encode();
+        };
+        let key = command.idempotency;
+        let fingerprint = fingerprint(body);
+        if key != Key(0)
+            && let Some(answered) = self.state.commands.get(key)
+        {
+            return if answered.body == fingerprint {
+                answered.reply.to_vec()
+            } else {
+                Reply::Refused(CommandError::Conflict).encode()
+            };
+        }
+        let reply = self.operate(command.operation).unwrap_or_else(Reply::Refused).encode();
+        if key != Key(0) {
+            let answered = Answered { body: fingerprint, at: self.now, reply: reply.clone().into() };
+            self.state.commands.insert(key, answered);
+            self.outcome.timer(key, Some(self.now.plus_us(ANSWERS_KEPT_US)));
+        }
+        reply
+    }
+
+    fn operate(&mut self, operation: Operation) -> Result<Reply, CommandError> {
+        let mut settings = self.settings.clone();
+        settings.version = settings.version.saturating_add(1);
+        match operation {
+            Operation::Unmerge(parting) => return self.unmerge(parting),
+            Operation::Erase(who) => return self.erase(who),
+            Operation::DefineWriteKey(key) => define_write_key(&mut settings, key)?,
+            Operation::DisableWriteKey(number) => {
+                let key = settings.write_keys.iter_mut().find(|key| key.number == number);
+                key.ok_or_else(|| CommandError::Unknown("write key".to_owned()))?.enabled = false;
+            }
+            Operation::DefineToken(token) => define_token(&mut settings, token)?,
+            Operation::RevokeToken(number) => {
+                let before = settings.tokens.len();
+                settings.tokens.retain(|token| token.number != number);
+                if settings.tokens.len() == before {
+                    return Err(CommandError::Unknown("token".to_owned()));
+                }
+            }
+            Operation::SetIdentity(mut identity) => {
+                identity.check()?;
+                identity.version = settings.identity.version.saturating_add(1);
+                settings.identity = identity;
+            }
+            Operation::SetSuppression(mut suppression) => {
+                suppression.check().map_err(|error| CommandError::Invalid(error.to_string()))?;
+                suppression.version = settings.suppression.version.saturating_add(1);
+                settings.suppression = suppression;
+            }
+        }
+        let version = settings.version;
+        let current = self.state.set_settings(settings);
+        self.outcome.changes.push(Change::Settings(current));
+        Ok(Reply::Settings(version))
+    }
+}
+
+fn define_write_key(settings: &mut Settings, key: WriteKey) -> Result<(), CommandError> {
+    bounded("key", &key.key, 1)?;
+    bounded("name", &key.name, 0)?;
+    if settings.write_keys.iter().any(|own| own.key == key.key && own.number != key.number) {
+        return Err(CommandError::Invalid("another write key has this text: choose another".to_owned()));
+    }
+    match settings.write_keys.binary_search_by_key(&key.number, |own| own.number) {
+        Ok(at) => settings.write_keys.iter_mut().skip(at).take(1).for_each(|own| *own = key.clone()),
+        Err(_) if settings.write_keys.len() >= MAX_WRITE_KEYS => {
+            return Err(CommandError::TooMany(format!("{MAX_WRITE_KEYS} write keys")));
+        }
+        Err(at) => settings.write_keys.insert(at, key),
+    }
+    Ok(())
+}
+
+fn define_token(settings: &mut Settings, token: Token) -> Result<(), CommandError> {
+    bounded("name", &token.name, 0)?;
+    if token.scopes.len() > MAX_TOKEN_SCOPES {
+        return Err(CommandError::Invalid(format!("a token has at most {MAX_TOKEN_SCOPES} scopes")));
+    }
+    token.scopes.iter().try_for_each(|scope| bounded("scope", scope, 1))?;
+    match settings.tokens.binary_search_by_key(&token.number, |own| own.number) {
+        Ok(at) => settings.tokens.iter_mut().skip(at).take(1).for_each(|own| *own = token.clone()),
+        Err(_) if settings.tokens.len() >= MAX_TOKENS => {
+            return Err(CommandError::TooMany(format!("{MAX_TOKENS} tokens")));
+        }
+        Err(at) => settings.tokens.insert(at, token),
+    }
+    Ok(())
+}
+
+fn bounded(field: &str, text: &str, least: usize) -> Result<(), CommandError> {
+    if (least..=MAX_TEXT_BYTES).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(CommandError::Invalid(format!(
+        "{field} must have {least} to {MAX_TEXT_BYTES} bytes: send a shorter one"
+    )))
+}
+
+/// What two bodies are compared by.
+fn fingerprint(body: &[u8]) -> Key {
+    body.chunks(16).fold(Key(body.len() as u128), |key, chunk| {
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+        key.with(Key(u128::from_le_bytes(bytes)))
+    })
+}

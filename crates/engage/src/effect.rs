@@ -1,0 +1,183 @@
+//! What the machine asks of the outside. Kinds and bodies are stored: never change one.
+
+use model::codec::{DecodeError, Decoder, Encoder};
+use model::event::IdentifierKind;
+use model::id::{Key, Position, Timestamp};
+use model::identity::Reason;
+use model::suppression::Scope;
+
+/// A profile is suppressed for scopes it was not suppressed for before.
+pub const SUPPRESSION_STARTED: u16 = 1;
+/// A profile is not suppressed for scopes any more.
+pub const SUPPRESSION_ENDED: u16 = 2;
+/// A profile became part of another.
+pub const MERGED: u16 = 3;
+/// A profile was parted.
+pub const UNMERGED: u16 = 4;
+/// An edge was refused.
+pub const EDGE_REFUSED: u16 = 5;
+/// Nodes were erased: the log, checkpoints and exports are to be rewritten.
+pub const ERASED: u16 = 6;
+/// A profile holds more identifiers than is usual.
+pub const MANY_IDENTIFIERS: u16 = 7;
+
+/// The most keys or scopes in one body.
+pub const MAX_ITEMS: usize = 4_096;
+
+/// An effect's body, decoded. Its subject is the profile it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// See [`SUPPRESSION_STARTED`]: scopes and until when, sorted by scope.
+    SuppressionStarted(Vec<(Scope, Timestamp)>),
+    /// See [`SUPPRESSION_ENDED`].
+    SuppressionEnded(Vec<Scope>),
+    /// See [`MERGED`]; the subject is the profile that remains.
+    Merged {
+        /// The profile that is no more.
+        from: Key,
+    },
+    /// See [`UNMERGED`]: the profiles it became, by root.
+    Unmerged(Vec<Key>),
+    /// See [`EDGE_REFUSED`].
+    EdgeRefused {
+        /// The end that stays with the event.
+        anchor: Key,
+        /// The other end.
+        other: Key,
+        /// Its type.
+        other_kind: IdentifierKind,
+        /// Why.
+        reason: Reason,
+    },
+    /// See [`ERASED`]: node keys, and the position before which the log is to be redacted.
+    Erased {
+        /// The nodes, and the devices that somebody else uses too.
+        nodes: Vec<Key>,
+        /// For each of them: all of it (see [`crate::ErasedNode`]).
+        whole: Vec<bool>,
+        /// The record that erased them.
+        position: Position,
+    },
+    /// See [`MANY_IDENTIFIERS`]: how many.
+    ManyIdentifiers(u32),
+}
+
+impl Body {
+    /// Its kind.
+    pub fn kind(&self) -> u16 {
+        match self {
+            Self::SuppressionStarted(_) => SUPPRESSION_STARTED,
+            Self::SuppressionEnded(_) => SUPPRESSION_ENDED,
+            Self::Merged { .. } => MERGED,
+            Self::Unmerged(_) => UNMERGED,
+            Self::EdgeRefused { .. } => EDGE_REFUSED,
+            Self::Erased { .. } => ERASED,
+            Self::ManyIdentifiers(_) => MANY_IDENTIFIERS,
+        }
+    }
+
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40);
+        let encoder = &mut Encoder(&mut out);
+        match self {
+            Self::SuppressionStarted(scopes) => {
+                for (scope, until) in scopes {
+                    encoder.u64(scope.0);
+                    encoder.signed(until.0);
+                }
+            }
+            Self::SuppressionEnded(scopes) => scopes.iter().for_each(|scope| encoder.u64(scope.0)),
+            Self::Merged { from } => encoder.u128(from.0),
+            Self::Unmerged(parts) => parts.iter().for_each(|part| encoder.u128(part.0)),
+            Self::EdgeRefused { anchor, other, other_kind, reason } => {
+                encoder.u128(anchor.0);
+                encoder.u128(other.0);
+                encoder.u8(other_kind.0);
+                encoder.u8(*reason as u8);
+            }
+            Self::Erased { nodes, whole, position } => {
+                encoder.varint(position.0);
+                for (node, whole) in nodes.iter().zip(whole) {
+                    encoder.u128(node.0);
+                    encoder.bool(*whole);
+                }
+            }
+            Self::ManyIdentifiers(count) => encoder.varint(u64::from(*count)),
+        }
+        out
+    }
+
+    /// Reads the stored form.
+    pub fn decode(kind: u16, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let body = match kind {
+            SUPPRESSION_STARTED => Self::SuppressionStarted(items(decoder, |decoder| {
+                Ok((Scope(decoder.u64()?), Timestamp(decoder.signed()?)))
+            })?),
+            SUPPRESSION_ENDED => Self::SuppressionEnded(items(decoder, |decoder| decoder.u64().map(Scope))?),
+            MERGED => Self::Merged { from: Key(decoder.u128()?) },
+            UNMERGED => Self::Unmerged(items(decoder, |decoder| decoder.u128().map(Key))?),
+            EDGE_REFUSED => Self::EdgeRefused {
+                anchor: Key(decoder.u128()?),
+                other: Key(decoder.u128()?),
+                other_kind: IdentifierKind(decoder.u8()?),
+                reason: Reason::from_u8(decoder.u8()?)?,
+            },
+            ERASED => {
+                let position = Position(decoder.varint()?);
+                let nodes = items(decoder, |decoder| Ok((Key(decoder.u128()?), decoder.bool()?)))?;
+                let (nodes, whole) = nodes.into_iter().unzip();
+                Self::Erased { nodes, whole, position }
+            }
+            MANY_IDENTIFIERS => {
+                let count = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
+                Self::ManyIdentifiers(count)
+            }
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        decoder.finish()?;
+        Ok(body)
+    }
+}
+
+fn items<'a, T>(
+    decoder: &mut Decoder<'a>,
+    read: impl Fn(&mut Decoder<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let mut all = Vec::new();
+    while !decoder.is_empty() {
+        if all.len() >= MAX_ITEMS {
+            return Err(DecodeError::Overlong);
+        }
+        all.push(read(decoder)?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_read_back() {
+        let bodies = [
+            Body::SuppressionStarted(vec![(Scope(3), Timestamp(4)), (Scope(5), Timestamp(-6))]),
+            Body::SuppressionEnded(vec![Scope(3)]),
+            Body::Merged { from: Key(7) },
+            Body::Unmerged(vec![Key(1), Key(2)]),
+            Body::EdgeRefused {
+                anchor: Key(1),
+                other: Key(2),
+                other_kind: IdentifierKind::EMAIL,
+                reason: Reason::Cap,
+            },
+            Body::Erased { nodes: vec![Key(1), Key(9)], whole: vec![true, false], position: Position(5) },
+            Body::ManyIdentifiers(51),
+        ];
+        for body in bodies {
+            assert_eq!(Body::decode(body.kind(), &body.encode()), Ok(body));
+        }
+        assert!(Body::decode(99, &[]).is_err());
+    }
+}

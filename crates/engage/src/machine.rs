@@ -1,0 +1,212 @@
+//! The machine that the loop runs: records in, state, effects and view differences out.
+
+use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
+use crate::query::{Answer, Query};
+use crate::resolve::Step;
+use crate::settings::Settings;
+use crate::state::{SETTINGS, SUPPRESSIONS, State, Suppressed, THE_SETTINGS};
+use crate::view::{Change, View};
+use engine::{AsOf, Machine, Outcome, Peek, TableId, Value, Wanted};
+use model::event::{Event, IdentifierKind, MAX_AGE_US, OrderChange};
+use model::id::{Key, Position, Timestamp};
+use model::identity::session_key;
+use model::order::order_key;
+use model::record::{Record, RecordKind};
+use std::sync::Arc;
+
+/// The customer machine. It has no state of its own: everything is in [`State`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Engage;
+
+impl Engage {
+    fn event(self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
+        let Ok(event) = Event::decode(record.body) else {
+            outcome.reply = Some(Reply::Refused(CommandError::Malformed).encode());
+            return;
+        };
+        let settings = state.settings();
+        let mut step = step(state, &settings, record.position, record.received_at, outcome);
+        step.from_server = event.from_server;
+        step.message = event.dedup_key;
+        let Some(node) = step.resolve(&event) else { return };
+        let at = event.clamped_at(record.received_at, MAX_AGE_US);
+        if let Some(row) = step.state.nodes.get_mut(node) {
+            row.aggregate_mut().record(&event, record.position, at);
+        }
+        if let Some(fact) = &event.order {
+            step.purchase(&event, fact, node, at);
+        }
+    }
+}
+
+fn step<'a>(
+    state: &'a mut State,
+    settings: &'a Settings,
+    position: Position,
+    now: Timestamp,
+    outcome: &'a mut Outcome<Change>,
+) -> Step<'a> {
+    Step {
+        state,
+        settings,
+        outcome,
+        position,
+        now,
+        from_server: false,
+        alias: false,
+        message: Key(0),
+        fresh: Vec::new(),
+        refused: Vec::new(),
+    }
+}
+
+impl Machine for Engage {
+    type State = State;
+    type View = View;
+    type Change = Change;
+    type Query = Query;
+    type Answer = Answer;
+
+    const RULES_VERSION: u32 = crate::RULES_VERSION;
+    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS];
+
+    fn empty_state(&self) -> State {
+        State::empty()
+    }
+
+    fn empty_view(&self) -> View {
+        View::default()
+    }
+
+    fn dedup_key(&self, record: &Record<'_>) -> Option<Key> {
+        if record.kind != RecordKind::EVENT {
+            return None;
+        }
+        Event::peek_dedup_key(record.body).ok()
+    }
+
+    fn wanted(&self, state: &State, record: &Record<'_>, wanted: &mut Wanted) {
+        wanted.unless_known(&state.settings, THE_SETTINGS);
+        match record.kind {
+            RecordKind::EVENT => {
+                if let Ok(event) = Event::decode(record.body) {
+                    state.want_event(&event, wanted);
+                }
+            }
+            RecordKind::COMMAND => {
+                if let Ok(command) = Command::decode(record.body) {
+                    state.want_command(&command, wanted);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply(&self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
+        match record.kind {
+            RecordKind::EVENT => self.event(state, record, outcome),
+            RecordKind::COMMAND => {
+                let settings = state.settings();
+                let mut step = step(state, &settings, record.position, record.received_at, outcome);
+                let reply = step.command(record.body);
+                outcome.reply = Some(reply);
+            }
+            _ => {}
+        }
+    }
+
+    fn timer(
+        &self,
+        state: &mut State,
+        subject: Key,
+        due: Timestamp,
+        at: Position,
+        outcome: &mut Outcome<Change>,
+    ) {
+        if state.suppressions.get(subject).is_some() {
+            let settings = state.settings();
+            // Suppressing nothing more expires what is over.
+            step(state, &settings, at, due, outcome).suppress(subject, |_| {});
+        } else if state.commands.get(subject).is_some() {
+            state.commands.remove(subject);
+        }
+    }
+
+    fn wanted_by_query(&self, state: &State, query: &Query, wanted: &mut Wanted) {
+        state.wanted_by_query(query, wanted);
+    }
+
+    fn query(&self, state: &mut State, query: Query, as_of: AsOf) -> Answer {
+        state.answer(query, as_of)
+    }
+
+    fn load_view(&self, view: &View, table: TableId, key: Key, row: &[u8]) {
+        if table == SUPPRESSIONS
+            && let Ok(row) = Suppressed::decode(row)
+        {
+            view.put(Change::Suppressed { profile: key, row: Arc::new(row) });
+        }
+        if table == SETTINGS
+            && let Ok(row) = Settings::decode(row)
+        {
+            view.put(Change::Settings(Arc::new(row)));
+        }
+    }
+
+    fn publish(&self, view: &View, changes: Vec<Change>, as_of: AsOf) {
+        view.publish(changes, as_of);
+    }
+}
+
+impl State {
+    /// Identifiers, then the sessions that devices carry, then profiles, then what an order touches.
+    fn want_event(&self, event: &Event<'_>, wanted: &mut Wanted) {
+        let identifiers = event.identifiers.as_slice();
+        for identifier in identifiers {
+            wanted.unless_known(&self.nodes, identifier.key);
+            let Peek::Present(node) = self.nodes.peek(identifier.key) else { continue };
+            let profile = self.want_row(node.profile, wanted);
+            wanted.unless_known(&self.suppressions, profile);
+            if !node.is_session() {
+                continue;
+            }
+            let current = node.current(identifier.key);
+            if current != identifier.key {
+                wanted.unless_known(&self.nodes, current);
+                if let Peek::Present(session) = self.nodes.peek(current) {
+                    let profile = self.want_row(session.profile, wanted);
+                    wanted.unless_known(&self.suppressions, profile);
+                }
+            }
+            let persons = identifiers.iter().filter(|one| !IdentifierKind(one.kind).is_session());
+            for person in persons {
+                wanted.unless_known(&self.nodes, session_key(identifier.key, person.key));
+            }
+        }
+        let Some(fact) = &event.order else { return };
+        let key = order_key(fact.order_id);
+        wanted.unless_known(&self.orders, key);
+        let Peek::Present(row) = self.orders.peek(key) else { return };
+        for reporter in &row.0.reporters {
+            wanted.unless_known(&self.nodes, *reporter);
+            let Peek::Present(node) = self.nodes.peek(*reporter) else { continue };
+            if matches!(fact.change, OrderChange::Completed) {
+                self.want_row(node.profile, wanted);
+            } else {
+                self.want_profile(node.profile, wanted);
+            }
+        }
+    }
+
+    fn want_command(&self, command: &Command, wanted: &mut Wanted) {
+        if command.idempotency != Key(0) {
+            wanted.unless_known(&self.commands, command.idempotency);
+        }
+        match &command.operation {
+            Operation::Unmerge(Parting::Pair(node, _) | Parting::Record(node, _))
+            | Operation::Erase(WhoToErase::Identifier(node)) => self.want_person(*node, wanted),
+            Operation::Erase(WhoToErase::Profile(profile)) => self.want_profile(*profile, wanted),
+            _ => {}
+        }
+    }
+}

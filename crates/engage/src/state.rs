@@ -1,0 +1,384 @@
+//! The tables, and their rows.
+
+use crate::redact::ErasedNode;
+use crate::settings::Settings;
+use engine::{AnyTable, Table, TableId, Tables, Value};
+use model::codec::{DecodeError, Decoder, Encoder};
+use model::event::IdentifierKind;
+use model::id::{Key, Position, Timestamp};
+use model::identity::{Component, Device, FirstSeen, Member, Refusals};
+use model::order::Order;
+use model::profile::Aggregate;
+use model::suppression::ActiveSet;
+use std::sync::Arc;
+
+pub(crate) const SUPPRESSIONS: TableId = TableId(19);
+pub(crate) const SETTINGS: TableId = TableId(22);
+/// The one row of the table of settings.
+pub(crate) const THE_SETTINGS: Key = Key(0);
+/// The most hops from a node to its profile. Every hop leads to an older root, and a profile has at most
+/// `MAX_MEMBERS` of them.
+pub(crate) const MAX_HOPS: usize = model::identity::MAX_MEMBERS + 1;
+
+/// The state of a shard of people.
+pub struct State {
+    pub(crate) nodes: Table<Node>,
+    pub(crate) profiles: Table<ProfileRow>,
+    pub(crate) orders: Table<OrderRow>,
+    pub(crate) suppressions: Table<Suppressed>,
+    pub(crate) erased: Table<ErasedNode>,
+    pub(crate) commands: Table<Answered>,
+    pub(crate) settings: Table<Settings>,
+    /// The row of settings, decoded once.
+    current: Option<Arc<Settings>>,
+}
+
+impl State {
+    /// Empty tables.
+    pub fn empty() -> Self {
+        Self {
+            nodes: Table::new(TableId(16), "nodes"),
+            profiles: Table::new(TableId(17), "profiles"),
+            orders: Table::new(TableId(18), "orders"),
+            suppressions: Table::new(SUPPRESSIONS, "suppressions"),
+            erased: Table::new(TableId(20), "erased"),
+            commands: Table::new(TableId(21), "commands"),
+            settings: Table::new(SETTINGS, "settings"),
+            current: None,
+        }
+    }
+
+    /// What operators have set.
+    pub(crate) fn settings(&mut self) -> Arc<Settings> {
+        if let Some(current) = &self.current {
+            return Arc::clone(current);
+        }
+        let current = Arc::new(self.settings.get(THE_SETTINGS).cloned().unwrap_or_default());
+        self.current = Some(Arc::clone(&current));
+        current
+    }
+
+    pub(crate) fn set_settings(&mut self, settings: Settings) -> Arc<Settings> {
+        let current = Arc::new(settings.clone());
+        self.settings.insert(THE_SETTINGS, settings);
+        self.current = Some(Arc::clone(&current));
+        current
+    }
+
+    /// The profile that a pointer leads to now; itself where there is no such row.
+    pub(crate) fn follow(&mut self, mut profile: Key) -> Key {
+        for _ in 0..MAX_HOPS {
+            match self.profiles.get(profile) {
+                Some(ProfileRow::Merged { into }) => profile = *into,
+                _ => break,
+            }
+        }
+        profile
+    }
+
+    /// The nodes of a profile, if it is one.
+    pub(crate) fn component(&mut self, profile: Key) -> Option<&Component> {
+        match self.profiles.get(profile) {
+            Some(ProfileRow::Live(component)) => Some(component),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn component_mut(&mut self, profile: Key) -> Option<&mut Component> {
+        match self.profiles.get_mut(profile) {
+            Some(ProfileRow::Live(component)) => Some(component),
+            _ => None,
+        }
+    }
+
+    /// The node that an identifier stands for now: itself, or the current session of a device.
+    pub(crate) fn current_node(&mut self, identifier: Key) -> Key {
+        self.nodes.get(identifier).map_or(identifier, |node| node.current(identifier))
+    }
+
+    /// How far a node was erased, if it was: what the log is redacted by.
+    pub fn erased(&mut self, node: Key) -> Option<ErasedNode> {
+        self.erased.get(node).copied()
+    }
+
+    /// Every row of every table that is in memory, encoded and sorted: for tests that compare states.
+    pub fn dump(&mut self) -> Vec<(u8, Key, Vec<u8>)> {
+        fn rows<V: Value>(table: &Table<V>, out: &mut Vec<(u8, Key, Vec<u8>)>) {
+            for (key, row) in table.resident() {
+                let mut bytes = Vec::new();
+                row.encode(&mut bytes);
+                out.push((table.id().0, key, bytes));
+            }
+        }
+        let mut out = Vec::new();
+        rows(&self.nodes, &mut out);
+        rows(&self.profiles, &mut out);
+        rows(&self.orders, &mut out);
+        rows(&self.suppressions, &mut out);
+        rows(&self.erased, &mut out);
+        rows(&self.commands, &mut out);
+        rows(&self.settings, &mut out);
+        out.sort();
+        out
+    }
+}
+
+impl Tables for State {
+    fn visit(&mut self, visitor: &mut dyn FnMut(&mut dyn AnyTable)) {
+        visitor(&mut self.nodes);
+        visitor(&mut self.profiles);
+        visitor(&mut self.orders);
+        visitor(&mut self.suppressions);
+        visitor(&mut self.erased);
+        visitor(&mut self.commands);
+        visitor(&mut self.settings);
+    }
+}
+
+/// An identifier, or a session on a device, and all that it gathered itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its type; of a session that of its device.
+    pub kind: u8,
+    /// The device of a later session; zero for everything else.
+    pub session_of: Key,
+    /// When it was first seen.
+    pub first_seen: FirstSeen,
+    /// Leads to its profile.
+    pub profile: Key,
+    /// The value; sealed where its type is personal. Empty for a later session.
+    pub value: Box<[u8]>,
+    /// What a device knows beyond its first session.
+    pub device: Option<Box<Device>>,
+    /// What was aggregated here.
+    pub aggregate: Option<Box<Aggregate>>,
+    /// Edges that were refused here.
+    pub refusals: Option<Box<Refusals>>,
+}
+
+impl Node {
+    /// The session that a device carries; itself for everything else.
+    pub(crate) fn current(&self, own: Key) -> Key {
+        self.device.as_ref().map_or(own, |device| device.current)
+    }
+
+    pub(crate) fn aggregate_mut(&mut self) -> &mut Aggregate {
+        self.aggregate.get_or_insert_with(Box::default)
+    }
+
+    /// Itself as the first member of a profile.
+    pub(crate) fn member(&self, own: Key) -> Member {
+        let lookup = if self.session_of == Key(0) { own } else { self.session_of };
+        Member { node: own, lookup, kind: self.kind, current: true, first_seen: self.first_seen }
+    }
+
+    pub(crate) fn is_session(&self) -> bool {
+        IdentifierKind(self.kind).is_session()
+    }
+}
+
+impl Value for Node {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.u8(self.kind);
+        let session = self.session_of != Key(0);
+        let flags = u8::from(session)
+            | u8::from(self.device.is_some()) << 1
+            | u8::from(self.aggregate.is_some()) << 2
+            | u8::from(self.refusals.is_some()) << 3;
+        encoder.u8(flags);
+        if session {
+            encoder.u128(self.session_of.0);
+        }
+        self.first_seen.encode(encoder);
+        encoder.u128(self.profile.0);
+        encoder.bytes(&self.value);
+        if let Some(device) = &self.device {
+            device.encode(encoder);
+        }
+        if let Some(aggregate) = &self.aggregate {
+            aggregate.encode(encoder);
+        }
+        if let Some(refusals) = &self.refusals {
+            refusals.encode(encoder);
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let kind = decoder.u8()?;
+        let flags = decoder.u8()?;
+        let session_of = if flags & 1 != 0 { Key(decoder.u128()?) } else { Key(0) };
+        let first_seen = FirstSeen::decode(decoder)?;
+        let profile = Key(decoder.u128()?);
+        let value = decoder.bytes()?.into();
+        let device = if flags & 2 != 0 { Some(Box::new(Device::decode(decoder)?)) } else { None };
+        let aggregate = if flags & 4 != 0 { Some(Box::new(Aggregate::decode(decoder)?)) } else { None };
+        let refusals = if flags & 8 != 0 { Some(Box::new(Refusals::decode(decoder)?)) } else { None };
+        decoder.finish()?;
+        Ok(Self { kind, session_of, first_seen, profile, value, device, aggregate, refusals })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let device =
+            self.device.as_ref().map_or(0, |device| size_of::<Device>() + device.takers.capacity() * 32);
+        let aggregate =
+            self.aggregate.as_ref().map_or(0, |aggregate| size_of::<Aggregate>() + aggregate.heap_bytes());
+        let refusals = self.refusals.as_ref().map_or(0, |refusals| 32 + refusals.latest.capacity() * 32);
+        self.value.len() + device + aggregate + refusals
+    }
+}
+
+/// A profile, under the key of its root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileRow {
+    /// A person.
+    Live(Component),
+    /// Became part of another profile.
+    Merged {
+        /// Which may have been merged itself since.
+        into: Key,
+    },
+}
+
+impl Value for ProfileRow {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        match self {
+            Self::Live(component) => {
+                encoder.u8(1);
+                component.encode(encoder);
+            }
+            Self::Merged { into } => {
+                encoder.u8(2);
+                encoder.u128(into.0);
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let row = match decoder.u8()? {
+            1 => Self::Live(Component::decode(decoder)?),
+            2 => Self::Merged { into: Key(decoder.u128()?) },
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        decoder.finish()?;
+        Ok(row)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Live(component) => component.heap_bytes(),
+            Self::Merged { .. } => 0,
+        }
+    }
+}
+
+/// An order, under its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OrderRow(pub(crate) Order);
+
+impl Value for OrderRow {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(&mut Encoder(out));
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let order = Order::decode(decoder)?;
+        decoder.finish()?;
+        Ok(Self(order))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.reporters.capacity() * 16 + self.0.refunds.capacity() * 48
+    }
+}
+
+/// What a profile is suppressed for now, under the profile's key; no row where it is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Suppressed {
+    /// The identifiers that find the profile, sorted.
+    pub keys: Vec<Key>,
+    /// For what, until when, and why.
+    pub active: ActiveSet,
+}
+
+impl Value for Suppressed {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.varint(self.keys.len() as u64);
+        for key in &self.keys {
+            encoder.u128(key.0);
+        }
+        self.active.encode(encoder);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let mut keys = Vec::new();
+        for _ in 0..decoder.count()? {
+            keys.push(Key(decoder.u128()?));
+        }
+        let active = ActiveSet::decode(decoder)?;
+        decoder.finish()?;
+        Ok(Self { keys, active })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.keys.capacity() * 16 + self.active.scopes.capacity() * size_of::<model::suppression::Active>()
+    }
+}
+
+impl Value for ErasedNode {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.varint(self.position.0);
+        encoder.bool(self.whole);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let node = Self { position: Position(decoder.varint()?), whole: decoder.bool()? };
+        decoder.finish()?;
+        Ok(node)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A command that was answered, under its idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) body: Key,
+    pub(crate) at: Timestamp,
+    pub(crate) reply: Box<[u8]>,
+}
+
+impl Value for Answered {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.u128(self.body.0);
+        encoder.signed(self.at.0);
+        encoder.bytes(&self.reply);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let row = Self {
+            body: Key(decoder.u128()?),
+            at: Timestamp(decoder.signed()?),
+            reply: decoder.bytes()?.into(),
+        };
+        decoder.finish()?;
+        Ok(row)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.reply.len()
+    }
+}

@@ -1,0 +1,197 @@
+//! What other threads read without the loop: who is suppressed for what, and what operators have set.
+//!
+//! Every identifier that finds a suppressed profile leads straight to what that profile is suppressed for, so one
+//! look-up gives a whole answer and a reader never sees a merge half done.
+
+use crate::settings::Settings;
+use crate::state::Suppressed;
+use engine::AsOf;
+use model::id::{Key, Position, Timestamp};
+use model::suppression::{Active, Scope};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Parts of the map, so that readers and the writer rarely meet.
+const SHARDS: usize = 64;
+
+/// One difference of the view.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A profile is suppressed for this, and found by these identifiers, from now on.
+    Suppressed {
+        /// The profile.
+        profile: Key,
+        /// Its row.
+        row: Arc<Suppressed>,
+    },
+    /// A profile is suppressed for nothing, or is no more.
+    NotSuppressed {
+        /// The profile.
+        profile: Key,
+    },
+    /// Operators changed settings.
+    Settings(Arc<Settings>),
+}
+
+/// Why somebody is suppressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Who.
+    pub profile: Key,
+    /// For what: the product, its category, or everything.
+    pub scope: Scope,
+    /// Until when.
+    pub until: Timestamp,
+    /// The order.
+    pub order: Key,
+    /// The record that reported it.
+    pub position: Position,
+}
+
+/// Whether to advertise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Not to this person.
+    Suppressed(Cause),
+    /// The person is suppressed, but not for this.
+    NotBought,
+    /// The person was suppressed for this until just now.
+    WindowOver,
+    /// No identifier leads to anybody who is suppressed: the person is unknown or has bought nothing lately. A query
+    /// to the loop tells which.
+    NobodySuppressed,
+}
+
+#[derive(Debug)]
+struct Entry {
+    profile: Key,
+    row: Arc<Suppressed>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct View {
+    /// By identifier.
+    shards: Vec<RwLock<HashMap<Key, Entry>>>,
+    /// What stands in the shards, by profile. Only the publisher looks here.
+    published: Mutex<HashMap<Key, Arc<Suppressed>>>,
+    settings: RwLock<Arc<Settings>>,
+    next_position: AtomicU64,
+    log_time: AtomicI64,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            published: Mutex::default(),
+            settings: RwLock::default(),
+            next_position: AtomicU64::new(0),
+            log_time: AtomicI64::new(0),
+        }
+    }
+}
+
+impl View {
+    /// Whether to advertise a product to whoever these identifiers find. `now` is log time.
+    pub fn decide(&self, identifiers: &[Key], product: &str, category: &str, now: Timestamp) -> Decision {
+        let scopes = scopes(product, category);
+        let mut decision = Decision::NobodySuppressed;
+        for key in identifiers {
+            let Some((profile, row)) = self.find(*key) else { continue };
+            if let Some(active) = row.active.find(&scopes, now) {
+                return Decision::Suppressed(cause(profile, active));
+            }
+            let over = row.active.scopes.iter().any(|active| scopes.contains(&active.scope));
+            match decision {
+                Decision::WindowOver => {}
+                _ if over => decision = Decision::WindowOver,
+                _ => decision = Decision::NotBought,
+            }
+        }
+        decision
+    }
+
+    /// What operators have set.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The point of the log that the view reflects at least.
+    pub fn as_of(&self) -> AsOf {
+        AsOf {
+            next_position: Position(self.next_position.load(Ordering::Acquire)),
+            log_time: Timestamp(self.log_time.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Profiles that are suppressed for something.
+    pub fn suppressed_profiles(&self) -> usize {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn find(&self, key: Key) -> Option<(Key, Arc<Suppressed>)> {
+        let shard = self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(&key).map(|entry| (entry.profile, Arc::clone(&entry.row)))
+    }
+
+    fn shard(&self, key: Key) -> Option<&RwLock<HashMap<Key, Entry>>> {
+        self.shards.get((key.0 >> 64) as usize % SHARDS)
+    }
+
+    pub(crate) fn publish(&self, changes: Vec<Change>, as_of: AsOf) {
+        for change in changes {
+            self.put(change);
+        }
+        self.log_time.store(as_of.log_time.0, Ordering::Release);
+        self.next_position.store(as_of.next_position.0, Ordering::Release);
+    }
+
+    /// New identifiers are put in before old ones are taken out, and only those that still lead to this profile: when
+    /// one moves to another profile, it finds the one or the other at every moment.
+    pub(crate) fn put(&self, change: Change) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let (profile, former) = match change {
+            Change::Settings(settings) => {
+                *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+                return;
+            }
+            Change::NotSuppressed { profile } => (profile, published.remove(&profile)),
+            Change::Suppressed { profile, row } => {
+                for key in &row.keys {
+                    let Some(shard) = self.shard(*key) else { continue };
+                    let entry = Entry { profile, row: Arc::clone(&row) };
+                    shard.write().unwrap_or_else(PoisonError::into_inner).insert(*key, entry);
+                }
+                (profile, published.insert(profile, row))
+            }
+        };
+        let current = published.get(&profile);
+        for key in former.iter().flat_map(|row| &row.keys) {
+            if current.is_some_and(|row| row.keys.binary_search(key).is_ok()) {
+                continue;
+            }
+            let Some(shard) = self.shard(*key) else { continue };
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            if shard.get(key).is_some_and(|entry| entry.profile == profile) {
+                shard.remove(key);
+            }
+        }
+    }
+}
+
+/// What suppresses a product: itself, its category, everything.
+pub(crate) fn scopes(product: &str, category: &str) -> [Scope; 3] {
+    [Scope::product(product), Scope::category(category), Scope::EVERYTHING]
+}
+
+pub(crate) fn cause(profile: Key, active: &Active) -> Cause {
+    Cause {
+        profile,
+        scope: active.scope,
+        until: active.until,
+        order: active.order,
+        position: active.position,
+    }
+}

@@ -324,3 +324,6 @@ fn remove_orphans(objects: &dyn Objects, state: &State) -> Result<u64, StoreErro
     }
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests;

@@ -355,7 +355,8 @@ fn unescape(inner: &str) -> String {
             Some('r') => out.push('\r'),
             Some('t') => out.push('\t'),
             Some('u') => {
-                let code = rest.by_ref().take(4).fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0));
+                let code =
+                    rest.by_ref().take(4).fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0));
                 push_code(&mut out, &mut high, code);
             }
             Some(other) => out.push(other),

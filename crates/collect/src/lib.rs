@@ -1,12 +1,13 @@
 //! The ingest door: what SDKs of Segment and RudderStack send comes in here and leaves as event records.
 //!
 //! Read in this order: [`settings`] says who may send how much, [`wire`] turns the bytes of a body into records,
-//! [`sink`] is where they go, `http` is the server around it.
+//! [`sink`] is where they go, [`http`] is the server around it.
 //!
 //! **This crate never** decides what an event means for anybody: no identity, no profile, no de-duplication. It never
 //! answers 200 before the sink has said that every event is durable and applied, never accepts a part of a request,
 //! and never holds more than its limits allow.
 
+pub mod http;
 mod instant;
 mod json;
 pub mod settings;

@@ -98,7 +98,11 @@ impl Default for Limits {
     fn default() -> Self {
         let largest_rudder_body_bytes = 4 * 1024 * 1024;
         Self {
-            segment: FamilyLimits { event_bytes_max: 32 * 1024, body_bytes_max: 500 * 1024, events_max: 2_500 },
+            segment: FamilyLimits {
+                event_bytes_max: 32 * 1024,
+                body_bytes_max: 500 * 1024,
+                events_max: 2_500,
+            },
             // RudderStack's Python SDK fills its batches up to 4 MiB of events; the envelope comes on top.
             rudder: FamilyLimits {
                 event_bytes_max: largest_rudder_body_bytes,

@@ -183,7 +183,8 @@ fn completed_context<'a>(
         if let Some(ip) = sender.ip.filter(|_| !context.has_ip) {
             add_text(completed.to_mut(), "ip", &ip.to_string());
         }
-        let user_agent = sender.user_agent.filter(|text| text.len() <= MAX_USER_AGENT_BYTES && !text.is_empty());
+        let user_agent =
+            sender.user_agent.filter(|text| text.len() <= MAX_USER_AGENT_BYTES && !text.is_empty());
         if let Some(user_agent) = user_agent.filter(|_| !context.has_user_agent) {
             add_text(completed.to_mut(), "userAgent", user_agent);
         }

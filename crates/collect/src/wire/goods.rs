@@ -23,7 +23,8 @@ const ORDER_EVENTS: [(&str, OrderChange); 8] = [
 ];
 
 /// The events of version 1 whose own `id` is a product's.
-const PRODUCT_EVENTS_V1: [&str; 4] = ["Viewed Product", "Clicked Product", "Added Product", "Removed Product"];
+const PRODUCT_EVENTS_V1: [&str; 4] =
+    ["Viewed Product", "Clicked Product", "Added Product", "Removed Product"];
 
 /// What a `track` says about an order.
 ///

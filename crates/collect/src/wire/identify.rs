@@ -97,11 +97,11 @@ impl<'a> Found<'a> {
         settings: &DoorSettings,
     ) -> Result<(), WireError> {
         let full = self.items.len() + SESSION_PLACES >= MAX_IDENTIFIERS;
-        let taken = self.items.iter().any(|(present, _, _)| *present == kind);
-        if !full && !(taken && is_built_in(kind)) {
-            self.add(kind, value, keys, settings)?;
+        let taken = is_built_in(kind) && self.items.iter().any(|(present, _, _)| *present == kind);
+        if full || taken {
+            return Ok(());
         }
-        Ok(())
+        self.add(kind, value, keys, settings).map(|_| ())
     }
 
     /// Adds a value. `false` if it names nobody. The same identifier twice (a self-alias) is one.

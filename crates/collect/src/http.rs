@@ -1,0 +1,16 @@
+//! The server around the door: bare HTTP/1.1, because the two paths that SDKs use are most of the load.
+//!
+//! Each thread has its own runtime and its own listener on the shared port (`SO_REUSEPORT`), so a connection lives on
+//! one core. Everything is bounded: connections, the time to send a head and a body, the bytes of one body and of
+//! all, and the wait for the sink. Beyond a bound the answer is 429 or 503 with `Retry-After`, never silence.
+
+mod body;
+mod cors;
+mod ingest;
+mod reply;
+mod route;
+mod server;
+
+pub use cors::{allow, preflight};
+pub use reply::Body;
+pub use server::{Counters, Door, DoorError, DoorOptions, Fallback, OpenDoor, Spawn};

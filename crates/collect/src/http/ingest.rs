@@ -1,0 +1,215 @@
+//! One request, from its head to its answer.
+
+use crate::http::body::{self, Reserved};
+use crate::http::cors;
+use crate::http::reply::{self, Body, Refusal};
+use crate::http::route::{self, Route};
+use crate::http::server::Shared;
+use crate::settings::DoorSettings;
+use crate::sink::{Done, SinkError};
+use crate::wire::{Call, Encoding, Envelope, Sender};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, HeaderMap, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// The header in which a proxy says whom it speaks for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Answers one request.
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<Body> {
+    let route = route::route(request.uri().path());
+    let call = match route {
+        Route::Events(call) => call,
+        Route::Beacon | Route::SdkMetrics => Call::Batch,
+        Route::Health => return reply::json(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
+        Route::Other => return fallback(&shared, request, peer).await,
+    };
+    let settings = shared.door.settings.load();
+    if request.method() == Method::OPTIONS {
+        return cors::preflight(request.headers(), &settings.cors);
+    }
+    let (head, mut incoming) = request.into_parts();
+    let mut response = if head.method != Method::POST {
+        reply::only_post()
+    } else {
+        let outcome =
+            timeout(shared.options.body_timeout, receive(&shared, &settings, route, &head, &mut incoming));
+        let outcome = match outcome.await {
+            Ok(Ok(received)) => take(&shared, &settings, call, &head, peer, received).await,
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => {
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body came too slowly"))
+            }
+        };
+        if let Err(refusal) = &outcome {
+            shared.count_refusal(refusal.status);
+        }
+        outcome.unwrap_or_else(|refusal| refusal.response())
+    };
+    cors::allow(&head.headers, &settings.cors, &mut response);
+    response
+}
+
+/// A body in memory, and the part of the budget that it uses.
+struct Received {
+    plain: Bytes,
+    presented_key: Option<String>,
+    reserved: Reserved,
+    drop_it: bool,
+}
+
+/// Reads the body, after the head has been judged. What is left of a refused body is read and dropped.
+async fn receive(
+    shared: &Shared,
+    settings: &DoorSettings,
+    route: Route,
+    head: &Parts,
+    incoming: &mut Incoming,
+) -> Result<Received, Refusal> {
+    let result = receive_judged(shared, settings, route, head, incoming).await;
+    if result.is_err() {
+        body::drain(incoming).await;
+    }
+    result
+}
+
+async fn receive_judged(
+    shared: &Shared,
+    settings: &DoorSettings,
+    route: Route,
+    head: &Parts,
+    incoming: &mut Incoming,
+) -> Result<Received, Refusal> {
+    let mut reserved = Reserved::none_of(&shared.budget);
+    if route == Route::SdkMetrics {
+        body::drain(incoming).await;
+        return Ok(Received { plain: Bytes::new(), presented_key: None, reserved, drop_it: true });
+    }
+    let presented_key = route::presented_key(route, &head.uri, &head.headers)?;
+    if let Some(presented) = &presented_key {
+        route::known_key(settings, presented)?;
+    }
+    let bytes_max = settings.limits.body_bytes_max;
+    let gzip = is_gzip(&head.headers)?;
+    let sent = body::read(incoming, bytes_max, &mut reserved).await?;
+    let plain = if gzip { body::gunzip(&sent, bytes_max, &mut reserved)? } else { sent };
+    let presented_key = presented_key.map(|key| key.into_owned());
+    Ok(Received { plain, presented_key, reserved, drop_it: false })
+}
+
+/// Turns the body into records, hands them to the sink and waits for its word.
+async fn take(
+    shared: &Shared,
+    settings: &DoorSettings,
+    call: Call,
+    head: &Parts,
+    peer: SocketAddr,
+    received: Received,
+) -> Result<Response<Body>, Refusal> {
+    if received.drop_it {
+        return Ok(reply::success());
+    }
+    let (word, verdict) = oneshot::channel();
+    let count = submit(shared, settings, call, head, peer, received, word)?;
+    match timeout(shared.options.answer_timeout, verdict).await {
+        Ok(Ok(Ok(()))) => {
+            shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
+            shared.counters.accepted_events.fetch_add(u64::from(count), Ordering::Relaxed);
+            Ok(reply::success())
+        }
+        Ok(Ok(Err(refused))) => Err(Refusal::of_sink(&refused)),
+        // The sink went away, or takes too long: what became of the events is unknown. The client sends them again,
+        // and de-duplication knows them by their messageIds.
+        Ok(Err(_)) | Err(_) => Err(Refusal::later(
+            "outcome_unknown",
+            "the server cannot tell yet whether the events are stored; send the request again",
+            shared.options.retry_after_s,
+        )),
+    }
+}
+
+/// The part without waiting: nothing borrowed from the body outlives it.
+fn submit(
+    shared: &Shared,
+    settings: &DoorSettings,
+    call: Call,
+    head: &Parts,
+    peer: SocketAddr,
+    received: Received,
+    word: oneshot::Sender<Result<(), SinkError>>,
+) -> Result<u32, Refusal> {
+    let Received { plain, presented_key, mut reserved, .. } = received;
+    let by_head = presented_key.is_some();
+    let envelope =
+        Envelope::read(&plain, call, &settings.limits).map_err(|error| Refusal::of_wire(&error, !by_head))?;
+    let presented = presented_key.as_deref().or(envelope.write_key()).ok_or_else(route::missing_key)?;
+    let key = route::known_key(settings, presented)?;
+    let sender = Sender {
+        key,
+        received_at: (shared.door.now)(),
+        ip: Some(client_ip(&head.headers, peer, shared.options.trust_forwarded_for)),
+        user_agent: head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
+    };
+    let encoding = Encoding { keys: &shared.door.keys, settings, fresh: &*shared.door.fresh };
+    let encoded = encoding
+        .encode(&envelope, &sender)
+        .map_err(|error| Refusal::of_wire(&error, envelope.write_key().is_some()))?;
+    drop(envelope);
+    drop(plain);
+    reserved.grow_to(encoded.records.len())?;
+    let done: Done = Box::new(move |verdict| {
+        // The records are the sink's until now, whether or not the client still waits.
+        drop(reserved);
+        let _ = word.send(verdict);
+    });
+    let count = encoded.count;
+    shared.door.sink.submit(encoded.records, count, done).map_err(|error| Refusal::of_sink(&error))?;
+    Ok(count)
+}
+
+async fn fallback(shared: &Shared, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    match &shared.door.fallback {
+        Some(fallback) => fallback.answer(request, peer).await,
+        None => {
+            Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; events go to /v1/batch")
+                .response()
+        }
+    }
+}
+
+/// gzip or nothing. Content-Type is never looked at: SDKs send text/plain and form types with JSON in them.
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else {
+        return Ok(false);
+    };
+    match encoding.as_bytes().trim_ascii() {
+        encoding if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") => {
+            Ok(true)
+        }
+        encoding if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") => Ok(false),
+        _ => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unknown_encoding",
+            "this Content-Encoding is not understood; send plain JSON or gzip",
+        )),
+    }
+}
+
+/// Where a request came from: the last hop that our own proxy wrote down, or the connection's other end.
+fn client_ip(headers: &HeaderMap, peer: SocketAddr, trust_forwarded_for: bool) -> IpAddr {
+    let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back().filter(|_| trust_forwarded_for);
+    let last_hop = forwarded.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
+    let ip = last_hop.and_then(|hop| hop.trim().parse().ok()).unwrap_or(peer.ip());
+    ip.to_canonical()
+}

@@ -1,0 +1,170 @@
+//! Which path is which call, and who is calling.
+
+use crate::http::reply::Refusal;
+use crate::settings::{DoorSettings, WriteKey};
+use crate::wire::Call;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::{StatusCode, Uri};
+use model::event::EventKind;
+use std::borrow::Cow;
+
+/// The longest Authorization header that is decoded, in bytes.
+const MAX_BASIC_BYTES: usize = 1_024;
+
+/// What a path is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Events.
+    Events(Call),
+    /// A batch from RudderStack's beacon, which cannot set headers: the write key is in the query.
+    Beacon,
+    /// analytics-next's metrics about itself: accepted and dropped.
+    SdkMetrics,
+    /// Whether the door answers.
+    Health,
+    /// Not ours.
+    Other,
+}
+
+/// Finds the route of a path. analytics-next shortens the names to their first letters.
+pub(crate) fn route(path: &str) -> Route {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let Some(call) = path.strip_prefix("/v1/") else {
+        return match path {
+            "/health" => Route::Health,
+            "/beacon/v1/batch" => Route::Beacon,
+            _ => Route::Other,
+        };
+    };
+    Route::Events(match call {
+        "identify" | "i" => Call::One(EventKind::Identify),
+        "track" | "t" => Call::One(EventKind::Track),
+        "page" | "p" => Call::One(EventKind::Page),
+        "screen" | "s" => Call::One(EventKind::Screen),
+        "group" | "g" => Call::One(EventKind::Group),
+        "alias" | "a" => Call::One(EventKind::Alias),
+        "batch" | "b" => Call::Batch,
+        "m" => return Route::SdkMetrics,
+        _ => return Route::Other,
+    })
+}
+
+/// The write key that the request's head presents: the user name of Basic authorization, or the beacon's query.
+/// A Bearer token is somebody else's: the body then names the key. `Err` if Basic is there and unreadable.
+pub(crate) fn presented_key<'a>(
+    route: Route,
+    uri: &'a Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Cow<'a, str>>, Refusal> {
+    if route == Route::Beacon {
+        return Ok(query_value(uri.query().unwrap_or_default(), "writeKey"));
+    }
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let header = header.as_bytes();
+    let (scheme, credentials) = header.split_at_checked(6).unwrap_or((header, &[]));
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return Ok(None);
+    }
+    let decoded = credentials.trim_ascii();
+    let decoded = (decoded.len() <= MAX_BASIC_BYTES).then(|| STANDARD.decode(decoded).ok()).flatten();
+    let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(unknown_key)?;
+    let key = text.split(':').next().unwrap_or_default();
+    Ok(if key.is_empty() { None } else { Some(Cow::Owned(key.to_owned())) })
+}
+
+/// Looks a write key up.
+pub(crate) fn known_key(settings: &DoorSettings, presented: &str) -> Result<WriteKey, Refusal> {
+    let key = settings.write_keys.get(presented).ok_or_else(unknown_key)?;
+    if key.enabled {
+        return Ok(*key);
+    }
+    Err(Refusal::new(
+        StatusCode::NOT_FOUND,
+        "source_disabled",
+        "this write key is disabled; enable it or use another",
+    ))
+}
+
+/// No key at all.
+pub(crate) fn missing_key() -> Refusal {
+    let message = "send a write key: as the user name of Basic authorization, or as writeKey in the body";
+    Refusal::new(StatusCode::UNAUTHORIZED, "missing_write_key", message)
+}
+
+fn unknown_key() -> Refusal {
+    Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "unknown_write_key",
+        "this write key is not known here; check its spelling",
+    )
+}
+
+fn query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    if value.is_empty() { None } else { Some(percent_decoded(value)) }
+}
+
+fn percent_decoded(value: &str) -> Cow<'_, str> {
+    if !value.contains(['%', '+']) {
+        return Cow::Borrowed(value);
+    }
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digits = [rest.next(), rest.next()];
+                let code = digits
+                    .into_iter()
+                    .try_fold(0, |code: u32, digit| Some(code * 16 + char::from(digit?).to_digit(16)?));
+                bytes.push(code.map_or(b'?', |code| code as u8));
+            }
+            other => bytes.push(other),
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn keys_in_every_place() {
+        let table = [
+            ("/v1/track", Some("Basic V0s6"), Ok(Some("WK"))),
+            ("/v1/track", Some("basic V0s="), Ok(Some("WK"))),
+            ("/v1/track", Some("Basic V0s6cGFzcw=="), Ok(Some("WK"))),
+            ("/v1/track", Some("Basic Og=="), Ok(None)),
+            ("/v1/track", Some("Bearer abc"), Ok(None)),
+            ("/v1/track", Some("x"), Ok(None)),
+            ("/v1/track", None, Ok(None)),
+            ("/v1/track?writeKey=WK", None, Ok(None)),
+            ("/v1/track", Some("Basic ???"), Err(())),
+            ("/v1/track", Some("Basic /w=="), Err(())),
+            ("/beacon/v1/batch?a=b&writeKey=W%4b", None, Ok(Some("WK"))),
+            ("/beacon/v1/batch?writeKey=", None, Ok(None)),
+            ("/beacon/v1/batch?writeKey=%f", None, Ok(Some("?"))),
+            ("/beacon/v1/batch", None, Ok(None)),
+        ];
+        for (uri, authorization, expected) in table {
+            let uri: Uri = uri.parse().unwrap();
+            let mut headers = HeaderMap::new();
+            if let Some(value) = authorization {
+                headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            let found = presented_key(route(uri.path()), &uri, &headers);
+            assert_eq!(
+                found.as_ref().map(Option::as_deref).map_err(|_| ()),
+                expected,
+                "{uri} {authorization:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The door from outside: bytes in, records and answers out.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail like tests")]
+
+mod answers;
+mod captured;
+mod limits;
+mod meaning;
+mod support;

@@ -60,7 +60,13 @@ pub(crate) struct DedupShared {
     /// Filters that a merge built for closed buckets; the writer takes them over.
     rebuilt: Mutex<Vec<(i64, Arc<SharedFilter>)>>,
     /// What the writer let go, to be freed by the checkpoint thread.
-    buried: Mutex<(Vec<Arc<SharedFilter>>, Vec<Arc<Part>>)>,
+    buried: Mutex<Buried>,
+}
+
+#[derive(Default)]
+struct Buried {
+    filters: Vec<Arc<SharedFilter>>,
+    parts: Vec<Arc<Part>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,11 +91,11 @@ impl DedupShared {
     }
 
     pub(super) fn bury_filters(&self, filters: Vec<Arc<SharedFilter>>) {
-        locked(&self.buried).0.extend(filters);
+        locked(&self.buried).filters.extend(filters);
     }
 
     pub(super) fn bury_parts(&self, parts: Vec<Arc<Part>>) {
-        locked(&self.buried).1.extend(parts);
+        locked(&self.buried).parts.extend(parts);
     }
 
     /// Frees what the writer let go.

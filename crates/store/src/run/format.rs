@@ -22,11 +22,12 @@ const FOOTER_MAGIC: &[u8; 8] = b"TLRUNEND";
 
 /// The parts behind the blocks, by the number that stands for a block number in checksum and nonce.
 #[derive(Clone, Copy)]
+#[repr(u32)]
 pub(crate) enum Section {
     /// First keys and lengths of blocks.
-    Index = u32::MAX as isize - 1,
+    Index = u32::MAX - 1,
     /// Filter words.
-    Filter = u32::MAX as isize,
+    Filter = u32::MAX,
 }
 
 /// CRC32C over the block's number and its body, so that a block read from a wrong place is noticed.
@@ -145,6 +146,9 @@ pub(crate) fn encode_entry(body: &mut Vec<u8>, key: Key, value: Option<&[u8]>) {
     }
 }
 
+/// A row's key and where its bytes stand in the body; no range for a deletion.
+pub(crate) type EntryAt = (Key, Option<Range<usize>>);
+
 /// Walks the rows of a block's body.
 pub(crate) struct Entries<'a> {
     table: TableId,
@@ -172,9 +176,8 @@ impl<'a> Entries<'a> {
         self.len - self.decoder.rest().len()
     }
 
-    /// The next row: its key and where its bytes stand in the body; no range for a deletion.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn next_entry(&mut self) -> Result<Option<(Key, Option<Range<usize>>)>, DecodeError> {
+    /// The next row; `None` behind the last.
+    pub(crate) fn next_entry(&mut self) -> Result<Option<EntryAt>, DecodeError> {
         if self.decoder.is_empty() {
             return Ok(None);
         }

@@ -44,11 +44,13 @@ fn meta(position: u64) -> CheckpointMeta {
     }
 }
 
+type Change = ((u8, u128), Option<Vec<u8>>);
+
 /// Changes not in a checkpoint yet, and the rows with them.
 #[derive(Clone, Default)]
 struct Pending {
     rows: Rows,
-    changes: Vec<((u8, u128), Option<Vec<u8>>)>,
+    changes: Vec<Change>,
 }
 
 impl Pending {
@@ -185,7 +187,7 @@ proptest! {
                     world.crash();
                     let opened = Store::open(objects(&world), options.clone()).unwrap();
                     store = opened.0;
-                    let expected = (!committed.is_empty()).then(|| Position(committed.len() as u64));
+                    let expected = (!committed.is_empty()).then_some(Position(committed.len() as u64));
                     prop_assert_eq!(opened.1.map(|manifest| manifest.position), expected);
                     pending = Pending { rows: committed.last().cloned().unwrap_or_default(), changes: Vec::new() };
                 }

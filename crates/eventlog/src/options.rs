@@ -24,7 +24,8 @@ pub struct LogOptions {
     pub region: u16,
     /// The size of a segment file while it is written, in bytes. An append must fit into one.
     pub segment_bytes: u64,
-    /// Segments prepared in advance, so that an append never waits for one to be written.
+    /// Segments prepared in advance, so that an append never waits for one to be written. With two or more, one is
+    /// still there while a full segment is sealed and its file becomes the next.
     pub spare_segments: usize,
     /// The plain size of the blocks of a sealed segment, in bytes.
     pub block_bytes: usize,
@@ -42,7 +43,7 @@ impl Default for LogOptions {
             shard: 0,
             region: 0,
             segment_bytes: 64 << 20,
-            spare_segments: 1,
+            spare_segments: 2,
             block_bytes: 128 << 10,
             compression_level: 1,
             keyring: None,

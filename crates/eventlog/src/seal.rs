@@ -44,15 +44,20 @@ impl Shared {
         if let Some(step) = self.remove_trimmed()? {
             return Ok(step);
         }
+        // Without any spare the next roll would wait for one, and a segment takes longer to seal than to prepare. On a
+        // full disk sealing goes first after all: it needs little room and sets a file free.
+        let none_left = self.state().spares.is_empty() && self.options.spare_segments > 1;
+        if none_left {
+            match self.prepare_spare() {
+                Err(error) if error.is_transient() => {}
+                other => return other,
+            }
+        }
         let next = {
             let state = self.state();
             let full = state.segments.len().saturating_sub(1);
-            state
-                .segments
-                .iter()
-                .take(full)
-                .find(|entry| !entry.segment.is_sealed() && !entry.seal_failed)
-                .cloned()
+            let open = |entry: &&Entry| !entry.segment.is_sealed() && !entry.seal_failed;
+            state.segments.iter().take(full).find(open).cloned()
         };
         match next {
             Some(entry) => self.seal(entry),

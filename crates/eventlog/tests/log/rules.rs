@@ -238,7 +238,7 @@ fn inspecting_and_verifying_need_no_lock_and_change_nothing() {
     let writes = world.writes();
     let summary = inspect(&world.env(), directory(), None).unwrap();
     assert_eq!(summary.segments, log.handle().segments());
-    assert_eq!((summary.first, summary.next, summary.spares), (Position(0), log.next_position(), 1));
+    assert_eq!((summary.first, summary.next, summary.spares), (Position(0), log.next_position(), 2));
     assert!(matches!(verify(&world.env(), directory(), None), Err(LogError::KeyMissing { key: 3, .. })));
     let report = verify(&world.env(), directory(), options.keyring.as_ref()).unwrap();
     let frames = read_all(&log);

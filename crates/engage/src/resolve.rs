@@ -67,9 +67,12 @@ impl Step<'_> {
             (None, Some((first, others))) => self.join_sessions(first.key, others),
             (None, None) => return None,
         };
-        for fresh in std::mem::take(&mut self.fresh) {
+        let mut next = 0;
+        while let Some(fresh) = self.fresh.get(next).copied() {
             self.settle(fresh);
+            next += 1;
         }
+        self.fresh.clear();
         for (anchor, other, reason) in std::mem::take(&mut self.refused) {
             self.report_refusal(anchor, other, reason);
         }

@@ -1,0 +1,12 @@
+//! The customer machine against independent statements of what it should do.
+
+#[path = "engage/identity.rs"]
+mod identity;
+#[path = "engage/life.rs"]
+mod life;
+#[path = "engage/naive.rs"]
+mod naive;
+#[path = "engage/replay.rs"]
+mod replay;
+#[path = "engage/shard.rs"]
+mod shard;

@@ -14,7 +14,7 @@ use model::record::{RecordKind, decode_records, encode_record};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{ID_BYTES, LocalObjects, Manifest, Store, StoreOptions};
+use store::{ID_BYTES, LocalObjects, Manifest, Objects, Store, StoreOptions};
 
 /// The folder of checkpoints in a data directory.
 pub const STATE_FOLDER: &str = "state";
@@ -108,10 +108,10 @@ pub fn open<M: Machine>(
     let mut report = RecoveryReport::default();
     let (mut log, found) = LocalLog::open(env, directory, options.log.clone())?;
     report.cut = found.cut;
-    let objects = Arc::new(LocalObjects::open(env, &directory.join(STATE_FOLDER))?);
-    let (store, manifest) = Store::open(objects, options.store.clone())?;
-    let term = next_term(&log, manifest.as_ref());
-    let core = loop {
+    let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(env, &directory.join(STATE_FOLDER))?);
+    let (core, store, term) = loop {
+        let (store, manifest) = Store::open(Arc::clone(&objects), options.store.clone())?;
+        let term = next_term(&log, manifest.as_ref());
         let mut core = restore(machine(), &store, manifest.as_ref())?;
         // The last sixteenth is for what waits in the queues when the door begins to refuse.
         core.set_dedup_ids_soft_max(options.store.dedup.bytes_limit / ID_BYTES / 16 * 15);
@@ -119,7 +119,7 @@ pub fn open<M: Machine>(
         match replay(&mut core, &log) {
             Ok(Ok(replayed)) => {
                 report.replayed = replayed;
-                break core;
+                break (core, store, term);
             }
             Ok(Err(error)) => return Err(error),
             Err(message) => {

@@ -121,7 +121,7 @@ impl Refusals {
 /// The key of the profile whose root is this node. Derived, so that a profile's public id does not say by which
 /// identifier it can be looked up.
 pub fn profile_key(root: Key) -> Key {
-    root.with(Key(0x7072_6f66_696c_65))
+    root.with(Key(0x0070_726f_6669_6c65))
 }
 
 /// The node of the session that a person has on a device which somebody else had before.

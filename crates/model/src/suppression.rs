@@ -181,10 +181,10 @@ impl ActiveSet {
     fn add(&mut self, active: Active) {
         match self.scopes.binary_search_by_key(&active.scope, |own| own.scope) {
             Ok(at) => {
-                if let Some(own) = self.scopes.get_mut(at) {
-                    if own.rank() < active.rank() {
-                        *own = active;
-                    }
+                if let Some(own) = self.scopes.get_mut(at)
+                    && own.rank() < active.rank()
+                {
+                    *own = active;
                 }
             }
             Err(at) => self.scopes.insert(at, active),

@@ -24,12 +24,15 @@ const IDLE: Duration = Duration::from_millis(20);
 /// How often timers, memory and checkpoints are looked at.
 const HOUSEKEEPING_NS: u64 = 10_000_000;
 
+/// Something to run on the state.
+pub(crate) type Inspect<M> = Box<dyn FnOnce(&mut Core<M>) + Send>;
+
 /// What the applying thread is asked to do.
 pub(crate) enum Work<M: Machine> {
     /// Durable frames, in order.
     Group(Vec<DurableFrame>),
     /// A read of the state between two groups.
-    Inspect(Box<dyn FnOnce(&mut Core<M>) + Send>),
+    Inspect(Inspect<M>),
     /// The last checkpoint is durable; the log before this position is not needed for recovery.
     Committed(Position, Position),
     /// The last checkpoint cannot be written, ever.

@@ -81,10 +81,10 @@ impl Traits {
         for theirs in &other.items {
             match self.items.binary_search_by(|item| item.name.cmp(&theirs.name)) {
                 Ok(at) => {
-                    if let Some(own) = self.items.get_mut(at) {
-                        if own.said < theirs.said {
-                            *own = theirs.clone();
-                        }
+                    if let Some(own) = self.items.get_mut(at)
+                        && own.said < theirs.said
+                    {
+                        *own = theirs.clone();
                     }
                 }
                 Err(at) => self.items.insert(at, theirs.clone()),

@@ -1,0 +1,157 @@
+//! The shard on its threads and on a real disk: answers, order, bounds, restarts.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+use engine::recovery::{OpenOptions, open};
+use engine::{Applied, Engine, EngineOptions, SubmitError};
+use env::Env;
+use sim::ledger::{Account, Ledger, Transfer};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("throughline-engine-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn start(folder: &Folder, options: EngineOptions) -> Engine<Ledger> {
+    let env = Env::real();
+    let opened = open(&env, &folder.0, || Ledger, &OpenOptions::default()).unwrap();
+    Engine::start(&env, opened, options).unwrap()
+}
+
+fn transfer(message: u64, account: u8, amount: i64) -> Transfer {
+    Transfer { message, account, amount, poison: false }
+}
+
+fn send(engine: &Engine<Ledger>, transfers: &[Transfer]) -> Result<Applied, SubmitError> {
+    let mut records = Vec::new();
+    for transfer in transfers {
+        transfer.encode(&mut records);
+    }
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |outcome| drop(tell.send(outcome)));
+    engine.submit(records, transfers.len() as u32, None, done)?;
+    told.recv_timeout(Duration::from_secs(30)).unwrap()
+}
+
+fn account(engine: &Engine<Ledger>, number: u8) -> Option<Account> {
+    let (tell, told) = mpsc::channel();
+    engine.query(number, move |answer| drop(tell.send(answer.unwrap().0))).unwrap();
+    told.recv_timeout(Duration::from_secs(30)).unwrap()
+}
+
+fn balance(reply: &[u8]) -> i64 {
+    i64::from_le_bytes(reply.try_into().unwrap())
+}
+
+#[test]
+fn an_answer_means_applied_and_replies_reach_their_sender() {
+    let folder = Folder::new("answers");
+    let engine = start(&folder, EngineOptions::default());
+    let applied = send(&engine, &[transfer(1, 1, 10), transfer(2, 2, 5), transfer(3, 1, 7)]).unwrap();
+    let replies: Vec<_> = applied.replies.iter().map(|(index, reply)| (*index, balance(reply))).collect();
+    assert_eq!(replies, [(0, 10), (1, 5), (2, 17)]);
+    assert_eq!(account(&engine, 1).unwrap().balance, 17);
+    let again = send(&engine, &[transfer(1, 1, 10)]).unwrap();
+    assert!(again.replies.is_empty(), "a duplicate changes nothing and says nothing");
+    assert_eq!(account(&engine, 1).unwrap().balance, 17);
+    engine.stop();
+    assert!(matches!(send(&engine, &[transfer(9, 1, 1)]), Err(SubmitError::Unavailable { .. })));
+}
+
+#[test]
+fn many_senders_and_restarts_lose_and_double_nothing() {
+    let folder = Folder::new("senders");
+    for round in 0..3_u64 {
+        let options = EngineOptions { checkpoint_interval_ms: 20, ..EngineOptions::default() };
+        let engine = start(&folder, options);
+        std::thread::scope(|scope| {
+            for sender in 0..8_u64 {
+                let engine = engine.clone();
+                scope.spawn(move || {
+                    for index in 0..200 {
+                        let message = round * 10_000 + sender * 1_000 + index;
+                        let transfers =
+                            [transfer(message, sender as u8, 1), transfer(message, sender as u8, 1)];
+                        send(&engine, &transfers).unwrap();
+                    }
+                });
+            }
+        });
+        for sender in 0..8 {
+            assert_eq!(account(&engine, sender).unwrap().balance, 200 * (round as i64 + 1));
+        }
+        engine.stop();
+        assert!(engine.status().stopped().is_none());
+    }
+}
+
+#[test]
+fn a_full_queue_is_an_answer() {
+    let folder = Folder::new("full");
+    let options = EngineOptions { queue_items_max: 4, groups_max: 1, ..EngineOptions::default() };
+    let engine = start(&folder, options);
+    // Something slow on the applying thread, so that everything behind it fills up.
+    let (release, held) = mpsc::channel::<()>();
+    engine.inspect(move |_| drop(held.recv_timeout(Duration::from_secs(30)))).unwrap();
+    let mut refused = 0;
+    for message in 0..200 {
+        let mut records = Vec::new();
+        transfer(message, 1, 1).encode(&mut records);
+        match engine.submit(records, 1, None, Box::new(|_| {})) {
+            Ok(()) => std::thread::sleep(Duration::from_millis(1)),
+            Err(SubmitError::Full { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    release.send(()).unwrap();
+    assert!(refused > 0, "200 submissions fitted into a queue of 4");
+    engine.stop();
+}
+
+#[test]
+fn a_poisonous_record_stops_the_shard_and_is_skipped_the_second_time() {
+    let folder = Folder::new("poison");
+    let engine = start(&folder, EngineOptions::default());
+    send(&engine, &[transfer(1, 1, 10)]).unwrap();
+    let poison = Transfer { message: 2, account: 1, amount: 1, poison: true };
+    assert!(matches!(send(&engine, &[poison]), Err(SubmitError::Unavailable { .. })));
+    assert!(engine.status().stopped().is_some_and(|reason| reason.contains("panicked")));
+    engine.stop();
+    // The last handle keeps the data directory locked.
+    drop(engine);
+    let env = Env::real();
+    let opened = open(&env, &folder.0, || Ledger, &OpenOptions::default()).unwrap();
+    assert!(opened.report.quarantined.is_some());
+    let engine = Engine::start(&env, opened, EngineOptions::default()).unwrap();
+    assert_eq!(account(&engine, 1).unwrap().balance, 10);
+    send(&engine, &[transfer(3, 1, 5)]).unwrap();
+    assert_eq!(account(&engine, 1).unwrap().balance, 15);
+    engine.stop();
+}
+
+#[test]
+fn timers_fire_although_nothing_else_happens() {
+    let folder = Folder::new("timers");
+    let engine = start(&folder, EngineOptions::default());
+    send(&engine, &[transfer(1, 1, 10)]).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while account(&engine, 1).unwrap().idles == 0 {
+        assert!(std::time::Instant::now() < deadline, "a timer of 3 s has not fired after 20 s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    engine.stop();
+}

@@ -1,0 +1,200 @@
+//! A small machine with everything a machine can have: rows, effects, timers, a view, replies, and a record that
+//! panics. Its truth is easy to compute another way, which is what a simulation needs.
+
+use engine::{AnyTable, AsOf, Machine, Outcome, Peek, Table, TableId, Tables, Value, Wanted};
+use model::codec::{DecodeError, Decoder, Encoder};
+use model::id::{Key, Position, Timestamp};
+use model::record::{Record, RecordKind, encode_record};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+const ACCOUNTS: TableId = TableId(16);
+/// The balance above which an account's change causes an effect.
+const ALARM_AT: i64 = 500;
+/// How long after its last change an account's timer fires.
+pub const TIMER_US: i64 = 3_000_000;
+
+/// An effect: the balance passed the alarm.
+pub const ALARM: u16 = 1;
+/// An effect: nothing happened for a while.
+pub const IDLE: u16 = 2;
+
+/// One message: `amount` to `account`, once per `message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// De-duplication goes by this.
+    pub message: u64,
+    /// Which account.
+    pub account: u8,
+    /// How much.
+    pub amount: i64,
+    /// Applying it panics.
+    pub poison: bool,
+}
+
+impl Transfer {
+    /// Appends the record.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        let mut encoder = Encoder(&mut body);
+        encoder.u64(self.message);
+        encoder.u8(self.account);
+        encoder.signed(self.amount);
+        encoder.bool(self.poison);
+        encode_record(out, RecordKind::EVENT, &body);
+    }
+
+    /// Reads the body of a record.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(body);
+        let transfer = Self {
+            message: decoder.u64()?,
+            account: decoder.u8()?,
+            amount: decoder.signed()?,
+            poison: decoder.bool()?,
+        };
+        decoder.finish()?;
+        Ok(transfer)
+    }
+}
+
+/// The key of an account's row.
+pub fn account_key(account: u8) -> Key {
+    Key(1).with(Key(u128::from(account)))
+}
+
+/// What an account holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Sum of all amounts.
+    pub balance: i64,
+    /// How many messages.
+    pub messages: u64,
+    /// How many times its timer fired.
+    pub idles: u64,
+}
+
+impl Value for Account {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut encoder = Encoder(out);
+        encoder.i64(self.balance);
+        encoder.u64(self.messages);
+        encoder.u64(self.idles);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(bytes);
+        let account = Self { balance: decoder.i64()?, messages: decoder.u64()?, idles: decoder.u64()? };
+        decoder.finish()?;
+        Ok(account)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The accounts.
+pub struct Accounts(Table<Account>);
+
+impl Tables for Accounts {
+    fn visit(&mut self, visitor: &mut dyn FnMut(&mut dyn AnyTable)) {
+        visitor(&mut self.0);
+    }
+}
+
+/// Balances for other threads.
+#[derive(Default)]
+pub struct Balances(pub Mutex<BTreeMap<Key, i64>>);
+
+/// The rules.
+pub struct Ledger;
+
+impl Ledger {
+    fn set_timer(outcome: &mut Outcome<(Key, i64)>, account: Key, now: Timestamp) {
+        outcome.timer(account, Some(now.plus_us(TIMER_US)));
+    }
+}
+
+impl Machine for Ledger {
+    type State = Accounts;
+    type View = Balances;
+    type Change = (Key, i64);
+    type Query = u8;
+    type Answer = Option<Account>;
+
+    const RULES_VERSION: u32 = 1;
+    const VIEW_TABLES: &'static [TableId] = &[ACCOUNTS];
+
+    fn empty_state(&self) -> Accounts {
+        Accounts(Table::new(ACCOUNTS, "accounts"))
+    }
+
+    fn empty_view(&self) -> Balances {
+        Balances::default()
+    }
+
+    fn dedup_key(&self, record: &Record<'_>) -> Option<Key> {
+        let transfer = Transfer::decode(record.body).ok()?;
+        Some(Key(2).with(Key(u128::from(transfer.message))))
+    }
+
+    fn wanted(&self, state: &Accounts, record: &Record<'_>, wanted: &mut Wanted) {
+        if let Ok(transfer) = Transfer::decode(record.body) {
+            wanted.unless_known(&state.0, account_key(transfer.account));
+        }
+    }
+
+    fn apply(&self, state: &mut Accounts, record: &Record<'_>, outcome: &mut Outcome<(Key, i64)>) {
+        let Ok(transfer) = Transfer::decode(record.body) else { return };
+        let key = account_key(transfer.account);
+        let Some(account) = state.0.get_or_insert_with(key, Account::default) else { return };
+        account.balance += transfer.amount;
+        account.messages += 1;
+        assert!(!transfer.poison, "a poisonous record");
+        if account.balance > ALARM_AT {
+            outcome.effect(ALARM, key, account.balance.to_le_bytes().to_vec());
+        }
+        outcome.changes.push((key, account.balance));
+        outcome.reply = Some(account.balance.to_le_bytes().to_vec());
+        Self::set_timer(outcome, key, record.received_at);
+    }
+
+    fn timer(
+        &self,
+        state: &mut Accounts,
+        subject: Key,
+        due: Timestamp,
+        _at: Position,
+        outcome: &mut Outcome<(Key, i64)>,
+    ) {
+        if let Some(account) = state.0.get_mut(subject) {
+            account.idles += 1;
+            outcome.effect(IDLE, subject, due.0.to_le_bytes().to_vec());
+        }
+    }
+
+    fn wanted_by_query(&self, state: &Accounts, query: &u8, wanted: &mut Wanted) {
+        wanted.unless_known(&state.0, account_key(*query));
+    }
+
+    fn query(&self, state: &mut Accounts, query: u8, _as_of: AsOf) -> Option<Account> {
+        match state.0.peek(account_key(query)) {
+            Peek::Present(account) => Some(account.clone()),
+            Peek::Absent => None,
+            Peek::Unknown => state.0.get(account_key(query)).cloned(),
+        }
+    }
+
+    fn load_view(&self, view: &Balances, _table: TableId, key: Key, row: &[u8]) {
+        if let (Ok(account), Ok(mut balances)) = (Account::decode(row), view.0.lock()) {
+            balances.insert(key, account.balance);
+        }
+    }
+
+    fn publish(&self, view: &Balances, changes: Vec<(Key, i64)>, _as_of: AsOf) {
+        if let Ok(mut balances) = view.0.lock() {
+            balances.extend(changes);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! One seeded life of a shard.
+
+mod check;
+mod faults;
+mod steps;
+
+use crate::ledger::{Ledger, Transfer};
+use crate::truth::{BUCKET_US, WINDOW_US};
+use anyhow::{Result, bail};
+use engine::core::{Core, Slice};
+use engine::recovery::{OpenOptions, Opened, open};
+use engine::{DedupOptions, EngineError};
+use env::seeded::{Seed, World};
+use eventlog::{Frame, LocalLog, LogOptions};
+use model::id::{EffectId, Position, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use store::{Store, StoreOptions};
+
+/// The simulated data directory.
+pub const DIRECTORY: &str = "/data";
+/// Where the clock of every run starts.
+const START_US: i64 = 1_700_000_000_000_000;
+
+/// What a run did, for the summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Starts, the first included.
+    pub starts: u64,
+    /// Power losses.
+    pub crashes: u64,
+    /// Ends of the process without an end of the machine.
+    pub kills: u64,
+    /// Faults that were set.
+    pub faults: u64,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Duplicates dropped.
+    pub duplicates: u64,
+    /// Checkpoints committed.
+    pub checkpoints: u64,
+    /// Effects issued.
+    pub effects: u64,
+    /// Records quarantined after two panics.
+    pub quarantined: u64,
+}
+
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.starts += other.starts;
+        self.crashes += other.crashes;
+        self.kills += other.kills;
+        self.faults += other.faults;
+        self.acknowledged += other.acknowledged;
+        self.duplicates += other.duplicates;
+        self.checkpoints += other.checkpoints;
+        self.effects += other.effects;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// A running shard, between a start and a crash.
+struct Shard {
+    core: Core<Ledger>,
+    log: LocalLog,
+    store: Store,
+    term: Term,
+    /// Durable, not applied yet.
+    waiting: Vec<Frame>,
+    /// Slices of the checkpoint in progress.
+    slices: Vec<Slice>,
+    /// The log has refused a write for good.
+    poisoned: bool,
+}
+
+/// One life.
+pub struct Scenario {
+    world: World,
+    seed: Seed,
+    shard: Option<Shard>,
+    tally: Tally,
+    /// Every message a client has made, and those it may send again.
+    messages: Vec<Transfer>,
+    /// Messages that were acknowledged: they must never be lost. Also the position of the record that carried them.
+    acknowledged: BTreeSet<u64>,
+    /// Effects that were seen, by id: an id must never mean something else later.
+    seen_effects: BTreeMap<EffectId, (u16, Vec<u8>)>,
+    /// Positions up to here were applied and answered: the log must hold at least these.
+    answered: Position,
+    poison_left: u32,
+    /// A fault is set.
+    faulty: bool,
+    /// This life trims its log.
+    trims: bool,
+    /// All frames ever seen in the log: trimming must not take the truth away.
+    history: Vec<Frame>,
+    options: OpenOptions,
+}
+
+impl Scenario {
+    /// A life that has not begun.
+    pub fn new(number: u64) -> Self {
+        let mut seed = Seed::new(number ^ 0x5EED);
+        let options = OpenOptions {
+            log: LogOptions {
+                segment_bytes: 2_048 + seed.below(6_000),
+                block_bytes: 600,
+                spare_segments: seed.below(2) as usize,
+                ..LogOptions::default()
+            },
+            store: StoreOptions {
+                block_bytes: 256,
+                merge_fan_in: 2 + seed.below(3) as usize,
+                runs_max: 8,
+                checkpoint_buffer_bytes: 4_096,
+                dedup: DedupOptions { window_us: WINDOW_US, bucket_us: BUCKET_US, bytes_limit: 1 << 20 },
+                ..StoreOptions::default()
+            },
+        };
+        let poison_left = u32::from(seed.one_in(4));
+        Self {
+            world: World::new(number, START_US),
+            seed,
+            shard: None,
+            tally: Tally::default(),
+            messages: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            seen_effects: BTreeMap::new(),
+            answered: Position(0),
+            poison_left,
+            faulty: false,
+            trims: number % 2 == 1,
+            history: Vec::new(),
+            options,
+        }
+    }
+
+    /// Lives it: `steps` steps, then a start without faults and the final checks.
+    pub fn run(mut self, steps: u32) -> Result<Tally> {
+        for _ in 0..steps {
+            if self.shard.is_none() {
+                self.start()?;
+            } else {
+                self.step()?;
+            }
+        }
+        self.world.kill();
+        self.shard = None;
+        for _ in 0..8 {
+            self.start()?;
+            if self.shard.is_some() {
+                break;
+            }
+        }
+        self.drain()?;
+        self.check_all()?;
+        self.check_replay()?;
+        Ok(self.tally)
+    }
+
+    /// Starts the shard, as often as faults or a poisonous record end it again.
+    fn start(&mut self) -> Result<()> {
+        self.tally.starts += 1;
+        self.maybe_fault_the_start();
+        let env = self.world.env();
+        match open(&env, Path::new(DIRECTORY), || Ledger, &self.options) {
+            Ok(opened) => self.started(opened),
+            Err(EngineError::Panicked { .. }) => {
+                self.world.kill();
+                Ok(())
+            }
+            Err(error) if self.world.is_off() || self.faults_are_set() => {
+                // A fault may end a start; it must not leave anything behind that ends the next one without a fault.
+                drop(error);
+                self.lose_power();
+                Ok(())
+            }
+            Err(error) => bail!("a start without a fault failed: {error}"),
+        }
+    }
+
+    fn started(&mut self, opened: Opened<Ledger>) -> Result<()> {
+        if opened.report.quarantined.is_some() {
+            self.tally.quarantined += 1;
+        }
+        self.clear_faults();
+        self.shard = Some(Shard {
+            core: opened.core,
+            log: opened.log,
+            store: opened.store,
+            term: opened.term,
+            waiting: Vec::new(),
+            slices: Vec::new(),
+            poisoned: false,
+        });
+        self.check_all()
+    }
+
+    fn lose_power(&mut self) {
+        self.shard = None;
+        self.tally.crashes += 1;
+        self.world.crash();
+        self.clear_faults();
+    }
+
+    fn kill(&mut self) {
+        self.shard = None;
+        self.tally.kills += 1;
+        self.world.kill();
+        self.clear_faults();
+    }
+}

@@ -1,0 +1,36 @@
+//! What goes wrong, and when.
+
+use super::Scenario;
+use env::seeded::Faults;
+
+impl Scenario {
+    /// Sets a fault that strikes within the next operations.
+    pub(super) fn set_a_fault(&mut self) {
+        let within = 1 + self.seed.below(30);
+        let mut faults = Faults::default();
+        match self.seed.below(5) {
+            0 | 1 => faults.power_off_at_write = Some(self.seed.below(within)),
+            2 => faults.fail_sync = Some(self.seed.below(within)),
+            3 => faults.fail_write = Some(self.seed.below(within)),
+            _ => faults.capacity_bytes = Some(4_096 + self.seed.below(40_000)),
+        }
+        self.tally.faults += 1;
+        self.faulty = true;
+        self.world.set_faults(faults);
+    }
+
+    pub(super) fn maybe_fault_the_start(&mut self) {
+        if self.seed.one_in(6) {
+            self.set_a_fault();
+        }
+    }
+
+    pub(super) fn clear_faults(&mut self) {
+        self.faulty = false;
+        self.world.set_faults(Faults::default());
+    }
+
+    pub(super) fn faults_are_set(&self) -> bool {
+        self.faulty
+    }
+}

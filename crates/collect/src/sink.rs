@@ -1,5 +1,6 @@
 //! Where parsed events go.
 
+use model::id::Timestamp;
 use thiserror::Error;
 
 /// Called once, from any thread, when the events are durable and applied, or will not be.
@@ -11,6 +12,13 @@ pub trait Sink: Send + Sync + 'static {
     /// none. `done` is called once, from any thread, after all are durable and applied, or have been refused. An
     /// error returned here means that nothing was taken and `done` will not be called.
     fn submit(&self, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError>;
+
+    /// The same, with the log time that the request came with. Called instead of [`Sink::submit`] only where
+    /// [`crate::http::DoorOptions::heed_log_time`] is set and the request has one.
+    fn submit_at(&self, log_time: Timestamp, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError> {
+        let _ = log_time;
+        self.submit(records, count, done)
+    }
 }
 
 /// Why events were not taken.

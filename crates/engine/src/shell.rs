@@ -158,7 +158,8 @@ impl<M: Machine> Engine<M> {
             records,
             count: 1,
             control: true,
-            log_time: None,
+            // A log time that is driven from outside stays where it is.
+            log_time: self.shared.drive_log_time.then_some(Timestamp(0)),
             done: Box::new(|_| {}),
         }));
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use model::id::Timestamp;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,8 @@ use tokio::time::timeout;
 
 /// The header in which a proxy says whom it speaks for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// The header in which an import says what time it was.
+const LOG_TIME: &str = "x-throughline-log-time";
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -155,9 +158,10 @@ fn submit(
         Envelope::read(&plain, call, &settings.limits).map_err(|error| Refusal::of_wire(&error, !by_head))?;
     let presented = presented_key.as_deref().or(envelope.write_key()).ok_or_else(route::missing_key)?;
     let key = route::known_key(settings, presented)?;
+    let log_time = log_time(&head.headers).filter(|_| shared.options.heed_log_time);
     let sender = Sender {
         key,
-        received_at: (shared.door.now)(),
+        received_at: log_time.unwrap_or_else(|| (shared.door.now)()),
         ip: Some(client_ip(&head.headers, peer, shared.options.trust_forwarded_for)),
         user_agent: head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
     };
@@ -174,8 +178,17 @@ fn submit(
         let _ = word.send(verdict);
     });
     let count = encoded.count;
-    shared.door.sink.submit(encoded.records, count, done).map_err(|error| Refusal::of_sink(&error))?;
+    let sink = &shared.door.sink;
+    let submitted = match log_time {
+        Some(log_time) => sink.submit_at(log_time, encoded.records, count, done),
+        None => sink.submit(encoded.records, count, done),
+    };
+    submitted.map_err(|error| Refusal::of_sink(&error))?;
     Ok(count)
+}
+
+fn log_time(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get(LOG_TIME)?.to_str().ok()?.parse().ok().map(Timestamp)
 }
 
 async fn fallback(shared: &Shared, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {

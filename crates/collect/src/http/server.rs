@@ -90,6 +90,9 @@ pub struct DoorOptions {
     pub retry_after_s: u32,
     /// Whether a proxy in front writes `X-Forwarded-For`.
     pub trust_forwarded_for: bool,
+    /// Whether requests say what time it is, in `X-Throughline-Log-Time` (microseconds since 1970). Only for imports
+    /// and demonstrations, in a data directory of their own.
+    pub heed_log_time: bool,
 }
 
 impl DoorOptions {
@@ -107,6 +110,7 @@ impl DoorOptions {
             close_timeout: Duration::from_secs(10),
             retry_after_s: 1,
             trust_forwarded_for: false,
+            heed_log_time: false,
         }
     }
 }

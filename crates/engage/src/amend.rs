@@ -2,7 +2,7 @@
 
 use crate::command::{CommandError, Parting, Reply, WhoToErase};
 use crate::effect::Body;
-use crate::redact::ErasedNode;
+use crate::redact::{ErasedNode, Extent};
 use crate::resolve::Step;
 use crate::state::{Node, ProfileRow};
 use model::id::Key;
@@ -76,9 +76,10 @@ impl Step<'_> {
         let mut erased = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let Some(row) = self.state.nodes.get(*node).cloned() else { continue };
-            erased.push((*node, is_whole(&row, *node, &nodes)));
+            let alone = row.device.as_ref().is_none_or(|device| !device.handed_over);
+            erased.push((*node, if alone { Extent::Whole } else { Extent::Node }));
             if row.session_of != Key(0) && !nodes.contains(&row.session_of) {
-                erased.push((row.session_of, false));
+                erased.push((row.session_of, Extent::Session));
             }
             self.forget_orders(*node, &row);
             self.forget_device(*node, &row, &nodes);
@@ -87,12 +88,17 @@ impl Step<'_> {
             self.state.profiles.remove(profile_key(*node));
         }
         let position = self.position;
-        for (node, whole) in &erased {
-            self.state.erased.insert(*node, ErasedNode { position, whole: *whole });
+        for (node, extent) in &mut erased {
+            // What was not all of it once cannot become all of it: the log from before is still there.
+            if *extent == Extent::Whole
+                && self.state.erased(*node).is_some_and(|row| row.extent != Extent::Whole)
+            {
+                *extent = Extent::Node;
+            }
+            self.state.erased.insert(*node, ErasedNode { position, extent: *extent });
         }
         let count = nodes.len() as u32;
-        let (nodes, whole) = erased.into_iter().unzip();
-        self.emit(profile, &Body::Erased { nodes, whole, position });
+        self.emit(profile, &Body::Erased { nodes: erased, position });
         Ok(Reply::Erased(count))
     }
 
@@ -143,12 +149,4 @@ impl Step<'_> {
             }
         }
     }
-}
-
-/// A device that others took too is not all of this person.
-fn is_whole(row: &Node, node: Key, erased: &[Key]) -> bool {
-    let taken = |anchor: &Key| !erased.contains(anchor);
-    let by_others = row.device.iter().flat_map(|device| &device.takers).any(|taker| taken(&taker.anchor));
-    let current = row.current(node);
-    !by_others && (current == node || erased.contains(&current))
 }

@@ -1,5 +1,6 @@
 //! What the machine asks of the outside. Kinds and bodies are stored: never change one.
 
+use crate::redact::Extent;
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::event::IdentifierKind;
 use model::id::{Key, Position, Timestamp};
@@ -51,10 +52,8 @@ pub enum Body {
     },
     /// See [`ERASED`]: node keys, and the position before which the log is to be redacted.
     Erased {
-        /// The nodes, and the devices that somebody else uses too.
-        nodes: Vec<Key>,
-        /// For each of them: all of it (see [`crate::ErasedNode`]).
-        whole: Vec<bool>,
+        /// The nodes, and the devices of somebody else that they had sessions on.
+        nodes: Vec<(Key, Extent)>,
         /// The record that erased them.
         position: Position,
     },
@@ -96,11 +95,11 @@ impl Body {
                 encoder.u8(other_kind.0);
                 encoder.u8(*reason as u8);
             }
-            Self::Erased { nodes, whole, position } => {
+            Self::Erased { nodes, position } => {
                 encoder.varint(position.0);
-                for (node, whole) in nodes.iter().zip(whole) {
+                for (node, extent) in nodes {
                     encoder.u128(node.0);
-                    encoder.bool(*whole);
+                    encoder.u8(*extent as u8);
                 }
             }
             Self::ManyIdentifiers(count) => encoder.varint(u64::from(*count)),
@@ -126,9 +125,9 @@ impl Body {
             },
             ERASED => {
                 let position = Position(decoder.varint()?);
-                let nodes = items(decoder, |decoder| Ok((Key(decoder.u128()?), decoder.bool()?)))?;
-                let (nodes, whole) = nodes.into_iter().unzip();
-                Self::Erased { nodes, whole, position }
+                let read =
+                    |decoder: &mut Decoder<'_>| Ok((Key(decoder.u128()?), Extent::from_u8(decoder.u8()?)?));
+                Self::Erased { nodes: items(decoder, read)?, position }
             }
             MANY_IDENTIFIERS => {
                 let count = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
@@ -172,7 +171,10 @@ mod tests {
                 other_kind: IdentifierKind::EMAIL,
                 reason: Reason::Cap,
             },
-            Body::Erased { nodes: vec![Key(1), Key(9)], whole: vec![true, false], position: Position(5) },
+            Body::Erased {
+                nodes: vec![(Key(1), Extent::Whole), (Key(9), Extent::Session)],
+                position: Position(5),
+            },
             Body::ManyIdentifiers(51),
         ];
         for body in bodies {

@@ -29,7 +29,7 @@ pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 pub use engine::{AsOf, Machine, Outcome};
 pub use machine::Engage;
 pub use query::{Answer, Explanation, IdentifierRead, ProfileRead, Query};
-pub use redact::{ErasedNode, redact};
+pub use redact::{ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
 pub use state::{Node, ProfileRow, State, Suppressed};
 pub use view::{Cause, Change, Decision, View};

@@ -289,7 +289,9 @@ impl Step<'_> {
     fn switch(&mut self, device: Key, from: Key, to: Key) {
         self.settle(from);
         if let Some(row) = self.state.nodes.get_mut(device) {
-            row.device.get_or_insert_with(|| Box::new(Device::new(to))).current = to;
+            let state = row.device.get_or_insert_with(|| Box::new(Device::new(to)));
+            state.current = to;
+            state.handed_over |= to != device;
         }
         for (node, current) in [(to, true), (from, false)] {
             let Some(Side { profile, unborn: None }) = self.side(node) else { continue };

@@ -1,6 +1,6 @@
 //! The tables, and their rows.
 
-use crate::redact::ErasedNode;
+use crate::redact::{ErasedNode, Extent};
 use crate::settings::Settings;
 use engine::{AnyTable, Table, TableId, Tables, Value};
 use model::codec::{DecodeError, Decoder, Encoder};
@@ -100,6 +100,20 @@ impl State {
     /// How far a node was erased, if it was: what the log is redacted by.
     pub fn erased(&mut self, node: Key) -> Option<ErasedNode> {
         self.erased.get(node).copied()
+    }
+
+    /// Of every table: name, rows in memory, and what the rows hold with the table's own overhead left out.
+    pub fn sizes(&self) -> Vec<(&'static str, usize, usize)> {
+        fn size<V: Value>(name: &'static str, table: &Table<V>) -> (&'static str, usize, usize) {
+            let rows = table.resident().map(|(_, row)| size_of::<V>() + row.heap_bytes());
+            rows.fold((name, 0, 0), |(name, count, sum), bytes| (name, count + 1, sum + bytes))
+        }
+        vec![
+            size("nodes", &self.nodes),
+            size("profiles", &self.profiles),
+            size("orders", &self.orders),
+            size("suppressions", &self.suppressions),
+        ]
     }
 
     /// Every row of every table that is in memory, encoded and sorted: for tests that compare states.
@@ -336,12 +350,12 @@ impl Value for ErasedNode {
     fn encode(&self, out: &mut Vec<u8>) {
         let encoder = &mut Encoder(out);
         encoder.varint(self.position.0);
-        encoder.bool(self.whole);
+        encoder.u8(self.extent as u8);
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let decoder = &mut Decoder::new(bytes);
-        let node = Self { position: Position(decoder.varint()?), whole: decoder.bool()? };
+        let node = Self { position: Position(decoder.varint()?), extent: Extent::from_u8(decoder.u8()?)? };
         decoder.finish()?;
         Ok(node)
     }

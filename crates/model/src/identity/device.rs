@@ -25,12 +25,14 @@ pub struct Device {
     pub takers: Vec<Taker>,
     /// Enough people took it within the window: from here on it unites nobody.
     pub shared: bool,
+    /// It carried another session than its first at some time.
+    pub handed_over: bool,
 }
 
 impl Device {
     /// A device that carries its own first session.
     pub fn new(current: Key) -> Self {
-        Self { current, takers: Vec::new(), shared: false }
+        Self { current, takers: Vec::new(), shared: false, handed_over: false }
     }
 
     /// Notes that somebody identified on it while it carried somebody else's session or nobody's.
@@ -48,6 +50,7 @@ impl Device {
     pub fn encode(&self, encoder: &mut Encoder<'_>) {
         encoder.u128(self.current.0);
         encoder.bool(self.shared);
+        encoder.bool(self.handed_over);
         encoder.varint(self.takers.len() as u64);
         for taker in &self.takers {
             encoder.u128(taker.anchor.0);
@@ -59,11 +62,12 @@ impl Device {
     pub fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let current = Key(decoder.u128()?);
         let shared = decoder.bool()?;
+        let handed_over = decoder.bool()?;
         let mut takers = Vec::new();
         for _ in 0..decoder.count()? {
             takers.push(Taker { anchor: Key(decoder.u128()?), at: Timestamp(decoder.i64()?) });
         }
-        Ok(Self { current, takers, shared })
+        Ok(Self { current, takers, shared, handed_over })
     }
 }
 

@@ -148,3 +148,49 @@ fn classify_tail(bytes: &[u8], segment: &SegmentHeader, content: &Content) -> Ta
     }
     tail
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameKind;
+
+    #[test]
+    fn a_frame_must_continue_the_chain_in_every_way() {
+        let segment = SegmentHeader { shard: 1, region: 2, tag: 3, sealed: None };
+        let chain = Chain { next: Position(10), term: Term(5), last_at: Timestamp(50) };
+        let good = Header {
+            kind: FrameKind::Batch,
+            control: false,
+            compressed: false,
+            key: None,
+            shard: 1,
+            region: 2,
+            tag: 3,
+            term: Term(5),
+            first: Position(10),
+            count: 4,
+            group_offset: 0,
+            received_at: Timestamp(50),
+            body_bytes: 0,
+        };
+        let mut moved = chain;
+        assert_eq!(moved.accept(&segment, &good), Ok(()));
+        assert_eq!((moved.next, moved.term, moved.last_at), (Position(14), Term(5), Timestamp(50)));
+        for (name, bad) in [
+            ("shard", Header { shard: 2, ..good }),
+            ("region", Header { region: 1, ..good }),
+            ("tag", Header { tag: 4, ..good }),
+            ("lower term", Header { term: Term(4), ..good }),
+            ("earlier position", Header { first: Position(9), ..good }),
+            ("later position", Header { first: Position(11), ..good }),
+            ("earlier time", Header { received_at: Timestamp(49), ..good }),
+        ] {
+            let mut moved = chain;
+            assert!(moved.accept(&segment, &bad).is_err(), "{name}");
+            assert_eq!(moved.next, chain.next, "{name}: a refused frame moved the chain");
+        }
+        let far = Chain { next: Position(u64::MAX - 1), ..chain };
+        let beyond = Header { first: far.next, ..good };
+        assert!({ far }.accept(&segment, &beyond).is_err(), "positions end before they wrap");
+    }
+}

@@ -44,8 +44,9 @@ impl Written {
     }
 
     /// Opens after a change of the files, and checks: a prefix, with every group that lies before `damage_from` in the
-    /// last file; or a refusal that names the file, and only if a whole group follows the damage.
-    fn check(&self, damage_from: usize) {
+    /// last file; or a refusal that names the file: never if only the last group is damaged, always if a whole group
+    /// follows the damage.
+    fn check(&self, damage_from: usize, damage_to: usize) {
         self.world.kill();
         let file = self.last_file();
         let whole: usize =
@@ -54,6 +55,8 @@ impl Written {
         let last_group_start = self.groups.last().unwrap().2;
         match LocalLog::open(&self.world.env(), directory(), self.options.clone()) {
             Ok((mut log, _)) => {
+                let cut_too_much = damage_to <= last_group_start;
+                assert!(!cut_too_much, "a later append is whole, and the damage was cut all the same");
                 let found = read_all(&log);
                 assert!(
                     found.len() >= must.len(),
@@ -79,6 +82,8 @@ fn append_more_and_reopen(log: &mut LocalLog, mut expected: Vec<Frame>) {
         expected.push(crate::append_one(log, record_bytes));
     }
     assert_eq!(read_all(log), expected);
+    let active = log.handle().segments().pop().unwrap();
+    assert!(active.file_bytes > active.used_bytes, "an append made a file grow");
 }
 
 proptest! {
@@ -94,7 +99,7 @@ proptest! {
         let cut = 128 + at.index(end - 127);
         bytes.truncate(cut);
         written.world.write_file(&file, &bytes);
-        written.check(cut);
+        written.check(cut, usize::MAX);
     }
 
     /// A sector turns into zeros or nonsense, in the middle or at the end.
@@ -120,7 +125,7 @@ proptest! {
         prop_assume!(before != bytes);
         let changed = (from..to).find(|at| before[*at] != bytes[*at]).unwrap();
         written.world.write_file(&file, &bytes);
-        written.check(changed);
+        written.check(changed, to);
     }
 
     /// Of the last append, any set of pieces is missing: disks reorder. It was not acknowledged, so it is cut, and the

@@ -198,6 +198,29 @@ fn trimming_drops_whole_segments_and_never_the_newest_record() {
     assert_eq!((log.term(), log.last_received_at(), log.next_position()), (term, last, next));
 }
 
+/// A roll whose append failed leaves an empty segment: the log's term and time are then known by the one before it.
+#[test]
+fn trimming_behind_an_empty_segment_keeps_term_and_time() {
+    let world = World::new(3, 0);
+    let options = small_options(false);
+    let (mut log, _) = open(&world.env(), &options);
+    while log.handle().seal_step().unwrap() != SealStep::Idle {}
+    log.append(Term(7), Position(0), &[plain(70, 1), FrameDraft { body: vec![0; 3 << 10], ..plain(77, 1) }])
+        .unwrap();
+    world.set_faults(Faults { fail_write: Some(0), ..Faults::default() });
+    let large = FrameDraft { body: vec![0; 3 << 10], ..plain(78, 1) };
+    assert!(matches!(log.append(Term(8), Position(2), &[large]), Err(LogError::Io { .. })));
+    drop(log);
+    world.kill();
+    for _ in 0..2 {
+        let (mut log, report) = open(&world.env(), &options);
+        assert_eq!((report.segments, log.next_position()), (2, Position(2)));
+        assert_eq!((log.term(), log.last_received_at()), (Term(7), Timestamp(77)));
+        log.trim(Position(2)).unwrap();
+        while log.handle().seal_step().unwrap() != SealStep::Idle {}
+    }
+}
+
 #[test]
 fn retention_counts_age_in_log_time_and_size_on_disk() {
     let world = World::new(3, 0);

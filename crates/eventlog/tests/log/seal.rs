@@ -2,8 +2,12 @@
 
 use crate::{append_one, directory, keyring, open, read_all, small_options};
 use env::seeded::{Faults, World};
+use env::{Disk, DiskFile, DiskLock, Env, OpenMode};
 use eventlog::{Frame, LocalLog, Log, LogError, LogOptions, SealStep, verify};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECRET: &[u8] = b"nobody-may-read-this-on-the-disk";
 
@@ -126,16 +130,37 @@ fn used_files_serve_again_and_their_old_frames_stay_dead() {
     assert_eq!(read_all(&log), expected);
 }
 
+/// A spare's name that a crash left on the file of a segment is taken away, not used.
+#[test]
+fn a_spare_is_never_a_segment() {
+    let world = World::new(1, 0);
+    let options = small_options(false);
+    let (mut log, _) = open(&world.env(), &options);
+    let mut expected = vec![append_one(&mut log, 100)];
+    let active = log.handle().segments().pop().unwrap();
+    let alias = directory().join("log").join("spare-00000000000000000009.seg");
+    world.env().disk.hard_link(&active.path, &alias).unwrap();
+    drop(log);
+    let (mut log, report) = open(&world.env(), &options);
+    assert_eq!(report.removed_files, 1);
+    for _ in 0..60 {
+        expected.push(append_one(&mut log, 100));
+    }
+    assert_eq!(read_all(&log), expected);
+}
+
 /// A reader that stands in an open segment reads on while that is sealed and its successor is written.
 #[test]
 fn a_slow_reader_keeps_the_old_file() {
     let world = World::new(1, 0);
-    let (mut log, _) = open(&world.env(), &small_options(false));
-    let mut expected = vec![append_one(&mut log, 100)];
+    // Larger than what a reader reads at once, so that it comes back to the file.
+    let options = LogOptions { segment_bytes: 1 << 20, ..small_options(false) };
+    let (mut log, _) = open(&world.env(), &options);
+    let mut expected = vec![append_one(&mut log, 5_000)];
     let mut reader = log.read_from(log.first_position()).unwrap();
     let mut found = vec![reader.next().unwrap().unwrap()];
-    for _ in 0..200 {
-        expected.push(append_one(&mut log, 100));
+    for _ in 0..1_000 {
+        expected.push(append_one(&mut log, 5_000));
         seal_all(&log);
     }
     while let Some(frame) = reader.next().unwrap() {
@@ -151,11 +176,22 @@ fn erasing_leaves_no_trace_and_no_hole() {
         let world = World::new(1, 0);
         let options = small_options(sealed);
         let (mut log, _) = open(&world.env(), &options);
-        let secret = append_secret(&mut log);
-        for _ in 0..60 {
+        while log.handle().segments()[0].used_bytes < 3_000 {
             append_one(&mut log, 200);
         }
-        seal_all(&log);
+        let secret = append_secret(&mut log);
+        for segments in [2, 3] {
+            while log.handle().segments().len() < segments {
+                append_one(&mut log, 200);
+            }
+            // The file that held the secret becomes a spare, and then the segment that is being written.
+            seal_all(&log);
+        }
+        assert_eq!(
+            on_disk(&world, SECRET),
+            !sealed,
+            "the used file does not hold the secret: the test is void"
+        );
         let mut expected = read_all(&log);
         let erase = &mut |mut frame: Frame| {
             if frame.first == secret.first {
@@ -171,11 +207,14 @@ fn erasing_leaves_no_trace_and_no_hole() {
             frame.count += 1;
             frame
         };
-        assert!(matches!(handle.rewrite_segment(secret.first, shifted), Err(LogError::Rewrite { .. })));
+        assert!(matches!(
+            handle.rewrite_segment(handle.segments()[0].first, shifted),
+            Err(LogError::Rewrite { .. })
+        ));
         assert_eq!(read_all(&log), expected, "a refused rewrite changed something");
-        let report = handle.rewrite_segment(secret.first, erase).unwrap();
+        let report = handle.rewrite_segment(handle.segments()[0].first, erase).unwrap();
         assert_eq!(report.changed_frames, 1);
-        expected[0] = erase(expected[0].clone());
+        expected[secret.first.0 as usize] = erase(secret.clone());
         assert_eq!(read_all(&log), expected);
         handle.forget_used_files().unwrap();
         // The next append leaves the used file, and sealing that one lets go of it.
@@ -189,6 +228,34 @@ fn erasing_leaves_no_trace_and_no_hole() {
         world.crash();
         let (log, _) = open(&world.env(), &options);
         assert_eq!(read_all(&log), expected);
+    }
+}
+
+/// A write that the disk lost leaves an older version's blocks under a new header: they are whole, in place, and old.
+#[test]
+fn blocks_of_an_older_version_are_not_taken_for_new_ones() {
+    for sealed in [false, true] {
+        let world = World::new(1, 0);
+        let options = small_options(sealed);
+        let (mut log, _) = open(&world.env(), &options);
+        for _ in 0..40 {
+            append_one(&mut log, 200);
+        }
+        seal_all(&log);
+        let target = log.handle().segments()[0].clone();
+        let old = world.read_file(&target.path).unwrap();
+        log.handle().rewrite_segment(target.first, &mut |frame| frame).unwrap();
+        let mut new = world.read_file(&target.path).unwrap();
+        assert_eq!(new.len(), old.len());
+        assert_ne!(new, old);
+        drop(log);
+        new[128..].copy_from_slice(&old[128..]);
+        world.write_file(&target.path, &new);
+        world.kill();
+        let damage = verify(&world.env(), directory(), options.keyring.as_ref()).unwrap().damage.unwrap();
+        assert_eq!((damage.segment, damage.offset), (target.path.clone(), 128));
+        let (log, _) = open(&world.env(), &options);
+        assert!(matches!(log.read_from(target.first).unwrap().next(), Err(LogError::Corrupt { .. })));
     }
 }
 
@@ -215,4 +282,115 @@ fn background_work_may_be_cut_at_any_write() {
             assert!(leftovers.iter().all(|name| Path::new(name).extension().is_none_or(|end| end != "tmp")));
         }
     }
+}
+
+/// A disk that changes one bit of one write to a new version of a segment, and says nothing.
+struct LyingDisk {
+    disk: Arc<dyn Disk>,
+    lies_in: Arc<AtomicU64>,
+}
+
+struct LyingFile {
+    file: Arc<dyn DiskFile>,
+    lies_in: Arc<AtomicU64>,
+}
+
+impl DiskFile for LyingFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut bytes = bytes.to_vec();
+        if self.lies_in.fetch_sub(1, Ordering::Relaxed) == 0 {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        self.file.write_all_at(offset, &bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+impl Disk for LyingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.open(path, mode)?;
+        let new_version =
+            path.to_string_lossy().ends_with(".seg.tmp") && !path.to_string_lossy().contains("spare");
+        Ok(if new_version { Arc::new(LyingFile { file, lies_in: Arc::clone(&self.lies_in) }) } else { file })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.hard_link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(directory)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.disk.exists(path)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_directory(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        self.disk.lock(path)
+    }
+}
+
+/// What was written is read back before the old version goes: a disk that lies costs a sealed segment, no record.
+#[test]
+fn a_new_version_that_reads_back_wrong_is_thrown_away() {
+    let mut caught = 0;
+    for number in 0..10 {
+        let world = World::new(1, 0);
+        let lies_in = Arc::new(AtomicU64::new(number));
+        let disk = Arc::new(LyingDisk { disk: world.env().disk, lies_in });
+        let env = Env { disk, ..world.env() };
+        let options = small_options(number % 2 == 0);
+        let (mut log, _) = open(&env, &options);
+        let expected: Vec<_> = (0..40).map(|_| append_one(&mut log, 200)).collect();
+        for _ in 0..50 {
+            match log.handle().seal_step() {
+                Ok(_) => {}
+                Err(LogError::Corrupt { .. }) => caught += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(log.handle().seal_step().unwrap(), SealStep::Idle, "a segment that fails is left alone");
+        assert_eq!(read_all(&log), expected);
+        drop(log);
+        let (log, _) = open(&world.env(), &options);
+        assert_eq!(read_all(&log), expected);
+    }
+    assert_eq!(caught, 10);
 }

@@ -1,11 +1,19 @@
 //! A small machine with everything a machine can have: rows, effects, timers, a view, replies, and a record that
 //! panics. Its truth is easy to compute another way, which is what a simulation needs.
 
+use crate::subject::{Explained, Subject};
+use crate::truth::Truth;
+use anyhow::{Result, ensure};
+use engine::core::Core;
 use engine::{AnyTable, AsOf, Machine, Outcome, Peek, Table, TableId, Tables, Value, Wanted};
+use env::seeded::Seed;
+use eventlog::Frame;
 use model::codec::{DecodeError, Decoder, Encoder};
+use model::id::EffectId;
 use model::id::{Key, Position, Timestamp};
+use model::record::decode_records;
 use model::record::{Record, RecordKind, encode_record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 const ACCOUNTS: TableId = TableId(16);
@@ -196,5 +204,82 @@ impl Machine for Ledger {
         if let Ok(mut balances) = view.0.lock() {
             balances.extend(changes);
         }
+    }
+}
+
+/// Clients of a ledger.
+pub struct Clients {
+    /// Every message ever made.
+    messages: Vec<Transfer>,
+    /// Messages that were acknowledged: they must never be lost.
+    acknowledged: BTreeSet<u64>,
+    poison_left: u32,
+}
+
+impl Subject for Clients {
+    type Rules = Ledger;
+
+    fn new(seed: &mut Seed) -> Self {
+        let poison_left = u32::from(seed.one_in(4));
+        Self { messages: Vec::new(), acknowledged: BTreeSet::new(), poison_left }
+    }
+
+    fn rules() -> Ledger {
+        Ledger
+    }
+
+    fn message(&mut self, seed: &mut Seed, out: &mut Vec<u8>) {
+        if !self.messages.is_empty() && seed.one_in(3) {
+            let back = seed.below(self.messages.len().min(40) as u64) as usize;
+            if let Some(transfer) = self.messages.get(self.messages.len() - 1 - back) {
+                transfer.encode(out);
+                return;
+            }
+        }
+        let poison = self.poison_left > 0 && seed.one_in(40);
+        self.poison_left -= u32::from(poison);
+        let transfer = Transfer {
+            message: self.messages.len() as u64,
+            account: seed.below(12) as u8,
+            amount: seed.below(200) as i64 - 60,
+            poison,
+        };
+        self.messages.push(transfer);
+        transfer.encode(out);
+    }
+
+    fn answered(&mut self, frame: &Frame) -> Result<u64> {
+        let mut new = 0;
+        for record in decode_records(&frame.body, frame.first, frame.received_at) {
+            let record = record?;
+            if record.kind == RecordKind::EVENT {
+                new += u64::from(self.acknowledged.insert(Transfer::decode(record.body)?.message));
+            }
+        }
+        Ok(new)
+    }
+
+    fn check(&mut self, core: &mut Core<Ledger>, frames: &[Frame]) -> Result<Explained> {
+        let truth = Truth::of(frames);
+        for account in 0..12 {
+            let found = core.query(account)?.unwrap_or_default();
+            let expected = truth.accounts.get(&account).cloned().unwrap_or_default();
+            ensure!(found == expected, "account {account}: found {found:?}, the log says {expected:?}");
+            let view = core.view();
+            let shown = view.0.lock().ok().and_then(|balances| balances.get(&account_key(account)).copied());
+            ensure!(
+                shown.unwrap_or(0) == expected.balance,
+                "the view of account {account} shows {shown:?}, the log says {}",
+                expected.balance
+            );
+        }
+        // A quarantined record was never acknowledged: its process stopped instead of answering.
+        for message in &self.acknowledged {
+            ensure!(truth.counted.contains(message), "message {message} was acknowledged and does not count");
+        }
+        let effects = truth.effects.into_iter();
+        let effects =
+            effects.map(|(position, ordinal, kind, _, body)| (EffectId { position, ordinal }, kind, body));
+        Ok(Explained { effects: effects.collect(), duplicates: truth.duplicates })
     }
 }

@@ -3,10 +3,13 @@
 //! A run is a function of its seed. It appends, applies, checkpoints, merges, seals and trims in an order that the
 //! seed chooses, while the seeded disk tears writes, refuses syncs, fills up and loses power, the clock steps back
 //! and forth, and clients repeat and reorder their messages. After every start and at the end the
-//! [`invariants`] are checked against a [`truth`] computed from the log alone, by other code.
+//! invariants of [`scenario`] are checked: against a [`truth`] computed from the log alone by other code (the
+//! [`ledger`]), or against a second shard that never crashed (the [`people`]).
 //!
 //! **This crate never** runs in production, and never reads the real clock or disk.
 
 pub mod ledger;
+pub mod people;
 pub mod scenario;
+pub mod subject;
 pub mod truth;

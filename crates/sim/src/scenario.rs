@@ -4,7 +4,7 @@ mod check;
 mod faults;
 mod steps;
 
-use crate::ledger::{Ledger, Transfer};
+use crate::subject::Subject;
 use crate::truth::{BUCKET_US, WINDOW_US};
 use anyhow::{Result, bail};
 use engine::core::{Core, Slice};
@@ -13,7 +13,7 @@ use engine::{DedupOptions, EngineError};
 use env::seeded::{Seed, World};
 use eventlog::{Frame, LocalLog, LogOptions};
 use model::id::{EffectId, Position, Term};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use store::{Store, StoreOptions};
 
@@ -61,8 +61,8 @@ impl Tally {
 }
 
 /// A running shard, between a start and a crash.
-struct Shard {
-    core: Core<Ledger>,
+struct Shard<S: Subject> {
+    core: Core<S::Rules>,
     log: LocalLog,
     store: Store,
     term: Term,
@@ -75,20 +75,16 @@ struct Shard {
 }
 
 /// One life.
-pub struct Scenario {
+pub struct Scenario<S: Subject> {
+    subject: S,
     world: World,
     seed: Seed,
-    shard: Option<Shard>,
+    shard: Option<Shard<S>>,
     tally: Tally,
-    /// Every message a client has made, and those it may send again.
-    messages: Vec<Transfer>,
-    /// Messages that were acknowledged: they must never be lost. Also the position of the record that carried them.
-    acknowledged: BTreeSet<u64>,
     /// Effects that were seen, by id: an id must never mean something else later.
     seen_effects: BTreeMap<EffectId, (u16, Vec<u8>)>,
     /// Positions up to here were applied and answered: the log must hold at least these.
     answered: Position,
-    poison_left: u32,
     /// A fault is set.
     faulty: bool,
     /// This life trims its log.
@@ -98,7 +94,7 @@ pub struct Scenario {
     options: OpenOptions,
 }
 
-impl Scenario {
+impl<S: Subject> Scenario<S> {
     /// A life that has not begun.
     pub fn new(number: u64) -> Self {
         let mut seed = Seed::new(number ^ 0x5EED);
@@ -118,17 +114,14 @@ impl Scenario {
                 ..StoreOptions::default()
             },
         };
-        let poison_left = u32::from(seed.one_in(4));
         Self {
+            subject: S::new(&mut seed),
             world: World::new(number, START_US),
             seed,
             shard: None,
             tally: Tally::default(),
-            messages: Vec::new(),
-            acknowledged: BTreeSet::new(),
             seen_effects: BTreeMap::new(),
             answered: Position(0),
-            poison_left,
             faulty: false,
             trims: number % 2 == 1,
             history: Vec::new(),
@@ -164,7 +157,7 @@ impl Scenario {
         self.tally.starts += 1;
         self.maybe_fault_the_start();
         let env = self.world.env();
-        match open(&env, Path::new(DIRECTORY), || Ledger, &self.options) {
+        match open(&env, Path::new(DIRECTORY), S::rules, &self.options) {
             Ok(opened) => self.started(opened),
             Err(EngineError::Panicked { .. }) => {
                 self.world.kill();
@@ -180,7 +173,7 @@ impl Scenario {
         }
     }
 
-    fn started(&mut self, opened: Opened<Ledger>) -> Result<()> {
+    fn started(&mut self, opened: Opened<S::Rules>) -> Result<()> {
         if opened.report.quarantined.is_some() {
             self.tally.quarantined += 1;
         }

@@ -1,18 +1,17 @@
 //! The invariants, each written once. The numbers are those of the promises in ARCHITECTURE.md.
 
 use super::Scenario;
-use crate::ledger::{Ledger, account_key};
-use crate::truth::Truth;
+use crate::subject::{Explained, Subject};
 use anyhow::{Context, Result, ensure};
 use engine::recovery::{LogSource, STATE_FOLDER};
 use engine::verify::verify;
 use eventlog::Frame;
-use model::id::{EffectId, Position};
+use model::id::Position;
 use std::path::Path;
 use std::sync::Arc;
 use store::{LocalObjects, Objects};
 
-impl Scenario {
+impl<S: Subject> Scenario<S> {
     /// Reads what the log holds and joins it with what was remembered before it was trimmed.
     pub(super) fn remember_log(&mut self) -> Result<()> {
         let Some(shard) = &self.shard else { return Ok(()) };
@@ -29,64 +28,42 @@ impl Scenario {
         Ok(())
     }
 
-    /// Everything, against the truth.
+    /// Everything, against what the log says.
     pub(super) fn check_all(&mut self) -> Result<()> {
         self.remember_log().context("reading the log back")?;
         let Some(shard) = &mut self.shard else { return Ok(()) };
-        let applied = shard.core.progress().next_position;
-        let frames: Vec<Frame> = self.history.iter().filter(|frame| frame.first < applied).cloned().collect();
-        let truth = Truth::of(&frames);
         let progress = shard.core.progress().clone();
-        // Promise 1: what was answered is in the log, and what is in the state is what the log says.
+        let applied = progress.next_position;
+        let frames: Vec<Frame> = self.history.iter().filter(|frame| frame.first < applied).cloned().collect();
+        // Promise 1: what was answered is in the log, and the state ends where the log says.
         ensure!(
             applied >= self.answered,
             "answered up to {}, but the state ends at {applied}",
             self.answered
         );
-        ensure!(truth.next == applied, "the log ends at {}, the state at {applied}", truth.next);
-        for account in 0..12 {
-            let found = shard.core.query(account)?.unwrap_or_default();
-            let expected = truth.accounts.get(&account).cloned().unwrap_or_default();
-            ensure!(found == expected, "account {account}: found {found:?}, the log says {expected:?}");
-            let view = shard.core.view();
-            let shown = view.0.lock().ok().and_then(|balances| balances.get(&account_key(account)).copied());
-            ensure!(
-                shown.unwrap_or(0) == expected.balance,
-                "the view of account {account} shows {shown:?}, the log says {}",
-                expected.balance
-            );
-        }
+        let end = frames.last().map_or(Position(0), Frame::next);
+        ensure!(end == applied, "the log ends at {end}, the state at {applied}");
+        let Explained { effects, duplicates } = self.subject.check(&mut shard.core, &frames)?;
         // Promise 2: counted once.
         ensure!(
-            progress.duplicates == truth.duplicates,
-            "{} duplicates, the log says {}",
-            progress.duplicates,
-            truth.duplicates
+            progress.duplicates == duplicates,
+            "{} duplicates, the log says {duplicates}",
+            progress.duplicates
         );
-        self.tally.duplicates = progress.duplicates;
+        self.tally.duplicates = duplicates;
         // Promise 3: the same effects under the same ids.
         ensure!(
-            progress.effects == truth.effects.len() as u64,
+            progress.effects == effects.len() as u64,
             "{} effects, the log says {}",
             progress.effects,
-            truth.effects.len()
+            effects.len()
         );
         self.tally.effects = progress.effects;
-        for (position, ordinal, kind, _, body) in truth.effects {
-            let id = EffectId { position, ordinal };
+        for (id, kind, body) in effects {
             let known = self.seen_effects.entry(id).or_insert_with(|| (kind, body.clone()));
             ensure!(*known == (kind, body), "effect {id} is not what it was before");
         }
-        self.check_acknowledged(&truth.counted)?;
         self.check_outbox()
-    }
-
-    /// Promise 1: every acknowledged message counted, unless its record panicked twice and is quarantined.
-    fn check_acknowledged(&self, counted: &std::collections::BTreeSet<u64>) -> Result<()> {
-        for message in &self.acknowledged {
-            ensure!(counted.contains(message), "message {message} was acknowledged and does not count");
-        }
-        Ok(())
     }
 
     /// Effects in the outbox are those that were issued, byte for byte.
@@ -123,7 +100,7 @@ impl Scenario {
         let env = self.world.env();
         let objects: Arc<dyn Objects> =
             Arc::new(LocalObjects::open(&env, &Path::new(super::DIRECTORY).join(STATE_FOLDER))?);
-        for stretch in verify(&objects, &shard.log, || Ledger, &self.options)? {
+        for stretch in verify(&objects, &shard.log, S::rules, &self.options)? {
             ensure!(stretch.is_exact(), "replay is not exact: {stretch:?}");
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! What goes wrong, and when.
 
 use super::Scenario;
+use crate::subject::Subject;
 use env::seeded::Faults;
 
-impl Scenario {
+impl<S: Subject> Scenario<S> {
     /// Sets a fault that strikes within the next operations.
     pub(super) fn set_a_fault(&mut self) {
         let within = 1 + self.seed.below(30);

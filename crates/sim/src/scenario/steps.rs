@@ -1,7 +1,7 @@
 //! What a shard does, one step at a time, in the order the seed chooses.
 
 use super::{Scenario, Shard};
-use crate::ledger::Transfer;
+use crate::subject::Subject;
 use anyhow::{Result, bail};
 use engine::EngineError;
 use engine::core::write_checkpoint;
@@ -10,7 +10,7 @@ use model::id::{Position, Timestamp};
 use model::record::{RecordKind, encode_record};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-impl Scenario {
+impl<S: Subject> Scenario<S> {
     pub(super) fn step(&mut self) -> Result<()> {
         match self.seed.below(100) {
             0..=23 => self.append(),
@@ -53,29 +53,6 @@ impl Scenario {
         Ok(())
     }
 
-    /// A message: a new one, or (as clients do after a time-out) one that was sent before, acknowledged or not.
-    fn message(&mut self) -> Transfer {
-        if !self.messages.is_empty() && self.seed.one_in(3) {
-            let recent = self.messages.len().min(40);
-            let back = self.seed.below(recent as u64) as usize;
-            if let Some(transfer) = self.messages.get(self.messages.len() - 1 - back) {
-                return *transfer;
-            }
-        }
-        let poison = self.poison_left > 0 && self.seed.one_in(40);
-        if poison {
-            self.poison_left -= 1;
-        }
-        let transfer = Transfer {
-            message: self.messages.len() as u64,
-            account: self.seed.below(12) as u8,
-            amount: self.seed.below(200) as i64 - 60,
-            poison,
-        };
-        self.messages.push(transfer);
-        transfer
-    }
-
     fn draft(&mut self, received_at: Timestamp) -> FrameDraft {
         let mut body = Vec::new();
         if self.seed.one_in(10) {
@@ -84,7 +61,7 @@ impl Scenario {
         }
         let count = 1 + self.seed.below(5) as u32;
         for _ in 0..count {
-            self.message().encode(&mut body);
+            self.subject.message(&mut self.seed, &mut body);
         }
         FrameDraft { received_at, control: false, count, body }
     }
@@ -158,15 +135,7 @@ impl Scenario {
 
     /// The callers get their 200.
     fn answered(&mut self, frame: &Frame) -> Result<()> {
-        for record in model::record::decode_records(&frame.body, frame.first, frame.received_at) {
-            let record = record?;
-            if record.kind == RecordKind::EVENT {
-                let transfer = Transfer::decode(record.body)?;
-                if self.acknowledged.insert(transfer.message) {
-                    self.tally.acknowledged += 1;
-                }
-            }
-        }
+        self.tally.acknowledged += self.subject.answered(frame)?;
         self.answered = self.answered.max(frame.next());
         Ok(())
     }
@@ -262,7 +231,7 @@ impl Scenario {
 }
 
 /// Applies a frame; the outer error is the position of a panic.
-fn guarded(shard: &mut Shard, frame: &Frame) -> Result<Result<(), EngineError>, Position> {
+fn guarded<S: Subject>(shard: &mut Shard<S>, frame: &Frame) -> Result<Result<(), EngineError>, Position> {
     let outcome = catch_unwind(AssertUnwindSafe(|| shard.core.apply_frame(frame).map(|_| ())));
     outcome.map_err(|_| shard.core.applying().unwrap_or_default())
 }

@@ -35,6 +35,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Queries that may wait for the applying thread.
+const QUERIES_MAX: usize = 1_024;
+
 /// What a submission led to.
 #[derive(Debug, Default)]
 pub struct Applied {
@@ -135,7 +138,8 @@ impl<M: Machine> Engine<M> {
             view: core.view(),
             status: Arc::clone(&status),
             commits: Arc::new(Mailbox::new(options.queue_items_max, options.queue_bytes_max)),
-            work: Arc::new(Mailbox::new(options.groups_max, usize::MAX)),
+            // A group weighs 1, a query nothing: neither can keep the other out.
+            work: Arc::new(Mailbox::new(options.groups_max + QUERIES_MAX, options.groups_max)),
             log: handle,
             drive_log_time: options.drive_log_time,
             directory,

@@ -98,7 +98,9 @@ impl<L: Log, M: Machine> Committer<L, M> {
                     continue;
                 }
             };
-            log_time = log_time.max(submission.log_time.unwrap_or(now));
+            // Where log time is driven from outside, a submission without one (a command) does not move it.
+            let otherwise = if self.options.drive_log_time { log_time } else { now };
+            log_time = log_time.max(submission.log_time.unwrap_or(otherwise));
             let joins = drafts.last().is_some_and(|draft| {
                 draft.received_at == log_time
                     && draft.control == submission.control

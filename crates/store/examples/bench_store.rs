@@ -194,6 +194,10 @@ impl Bench {
         window.reader().confirm(&ids, &mut hints)?;
         self.report("confirm outside the writer, new ids", INTERVAL_IDS, start);
         let (half, other) = ids.split_at(ids.len() / 2);
+        // The sets of the interval are as large as they will be.
+        for number in 0..INTERVAL_IDS {
+            window.check_and_insert(spread(first + number + (1 << 51)), at)?;
+        }
         let start = self.now();
         for (id, hint) in half.iter().zip(&hints) {
             window.check_and_insert_hinted(*id, at, *hint)?;
@@ -205,7 +209,7 @@ impl Bench {
         }
         self.report("new id, without hint", other.len() as u64, start);
         let mut slowest = Vec::new();
-        let known: Vec<Key> = (0..100_000).map(|number| spread(number * (first / 100_000))).collect();
+        let known: Vec<Key> = (0..100_000).map(|number| spread(number * 397)).collect();
         let start = self.now();
         let mut seen = 0_u64;
         for id in &known {

@@ -6,9 +6,10 @@
 //! never goes back: an earlier `at` counts as the latest one seen. The answers are a function of the sequence of
 //! `(id, at)` alone: when files are written, merged or dropped never changes one.
 //!
-//! **How.** The writer asks one Bloom filter per bucket (a new id costs one cache miss for each, all at once). A hit
-//! is confirmed: first against the exact sets of ids that no file holds yet, then against the bucket's sorted id
-//! files. [`DedupReader::confirm`] does the reading of files ahead, outside the writer.
+//! **How.** One Bloom filter per bucket says of most new ids that they are new (a cache miss for each, all at once).
+//! A hit is confirmed: against the exact sets of ids that no file holds yet, and against the bucket's sorted id files.
+//! [`DedupReader::confirm`] does both for many ids at once outside the writer, which is then left with its own newest
+//! filter and the ids in memory.
 
 mod files;
 mod ids;
@@ -117,6 +118,8 @@ pub struct DedupWindow {
     open: Vec<(i64, IdSet)>,
     /// Ids handed to checkpoints that are not known to be committed.
     pending: Vec<Arc<Part>>,
+    /// No older bucket has ids in memory.
+    memory_from: i64,
     interval: u64,
     /// Intervals up to this one are not in memory any more.
     retired_through: u64,
@@ -142,6 +145,7 @@ impl DedupWindow {
             filters: Vec::new(),
             open: Vec::new(),
             pending: Vec::new(),
+            memory_from: i64::MAX,
             interval: 1,
             retired_through: 0,
             live: 0,
@@ -206,13 +210,17 @@ impl DedupWindow {
             self.turn();
         }
         let probe = Probe::of_id(id);
-        // No early end: the look-ups do not depend on each other, so their cache misses overlap.
-        let maybe = self.filters.iter().fold(false, |maybe, filter| maybe | filter.may_contain(probe));
-        if maybe && self.confirm(id, probe, hint)? {
-            return Ok(true);
+        let seen = match hint {
+            // What left memory up to then is in the files that were searched: only memory is left to ask.
+            Hint::NotFiled { through } if through >= self.retired_through => self.in_memory(id, probe),
+            // A live bucket's ids stay.
+            Hint::Filed { bucket } if self.is_live(bucket) => true,
+            _ => self.confirm(id, probe)?,
+        };
+        if !seen {
+            self.insert(id, probe)?;
         }
-        self.insert(id, probe)?;
-        Ok(false)
+        Ok(seen)
     }
 
     /// A handle that confirms filter hits outside the writer.
@@ -277,6 +285,9 @@ impl DedupWindow {
         let filed_through = self.shared.files().filed_through;
         let retired = self.pending.extract_if(.., |part| part.interval <= filed_through).collect();
         self.retired_through = filed_through;
+        let in_memory =
+            self.pending.iter().map(|part| part.bucket).chain(self.open.iter().map(|(bucket, _)| *bucket));
+        self.memory_from = in_memory.min().unwrap_or(i64::MAX);
         // Freeing a large set takes its time, which is the checkpoint thread's to spend.
         self.shared.bury_parts(retired);
         let mut changed = false;
@@ -322,30 +333,34 @@ impl DedupWindow {
             .show_filters(newest_first.map(|bucket| (bucket.state.bucket, bucket.filters.clone())).collect());
     }
 
-    fn confirm(&self, id: Key, probe: Probe, hint: Hint) -> Result<bool, StoreError> {
+    fn confirm(&self, id: Key, probe: Probe) -> Result<bool, StoreError> {
+        // No early end: the look-ups do not depend on each other, so their cache misses overlap.
+        let maybe = self.filters.iter().fold(false, |maybe, filter| maybe | filter.first_bit(probe));
+        if !maybe {
+            return Ok(false);
+        }
         for bucket in self.buckets.iter().rev() {
             if !bucket.filters.iter().any(|filter| filter.may_contain(probe)) {
                 continue;
             }
-            if self.holds(bucket.state.bucket, id, hint)? {
+            let number = bucket.state.bucket;
+            if self.memory_holds(number, id) || self.shared.files().contains(number, id, &mut Vec::new())? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn holds(&self, bucket: i64, id: Key, hint: Hint) -> Result<bool, StoreError> {
-        let in_open = self.open.iter().any(|(open, ids)| *open == bucket && ids.contains(id));
-        if in_open || self.pending.iter().any(|part| part.bucket == bucket && part.ids.contains(id)) {
-            return Ok(true);
-        }
-        match hint {
-            // What left memory up to then is in the files that were searched.
-            Hint::NotFiled { through } if through >= self.retired_through => Ok(false),
-            // An id is in one live bucket at most.
-            Hint::Filed { bucket: found } if self.is_live(found) => Ok(found == bucket),
-            _ => self.shared.files().contains(bucket, id, &mut Vec::new()),
-        }
+    /// Whether the id is among those that files need not hold yet.
+    fn in_memory(&self, id: Key, probe: Probe) -> bool {
+        let newest = self.buckets.iter().rev().take_while(|bucket| bucket.state.bucket >= self.memory_from);
+        let mut maybe = newest.filter(|bucket| bucket.filters.iter().any(|filter| filter.may_contain(probe)));
+        maybe.any(|bucket| self.memory_holds(bucket.state.bucket, id))
+    }
+
+    fn memory_holds(&self, bucket: i64, id: Key) -> bool {
+        self.open.iter().any(|(open, ids)| *open == bucket && ids.contains(id))
+            || self.pending.iter().any(|part| part.bucket == bucket && part.ids.contains(id))
     }
 
     fn is_live(&self, number: i64) -> bool {
@@ -378,6 +393,7 @@ impl DedupWindow {
                 let mut ids = IdSet::with_capacity(self.last_interval_ids);
                 ids.insert(id);
                 self.open.push((number, ids));
+                self.memory_from = self.memory_from.min(number);
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod format;
 mod index;
 mod writer;
 
+use crate::filter::Probe;
 use crate::objects::{ObjectReader, Objects};
 use crate::sealing::{BlockKey, Sealing};
 use crate::{StoreError, TableId};
@@ -77,7 +78,12 @@ impl Run {
         self.index.memory_bytes()
     }
 
-    /// Looks up a row.
+    /// Whether a row may be there, without touching the disk.
+    pub(crate) fn may_hold(&self, table: TableId, key: Key, probe: Probe) -> bool {
+        self.index.may_hold(table, key, probe)
+    }
+
+    /// Looks up a row on disk.
     pub(crate) fn read(&self, table: TableId, key: Key) -> Result<Found, StoreError> {
         let Some(block) = self.index.find(table, key) else { return Ok(Found::Absent) };
         let (start, end) = self.index.extent(block);

@@ -9,6 +9,9 @@ use model::id::Key;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+/// Ids whose filters are asked before any answer is looked at, so that their cache misses overlap.
+const IDS_AT_ONCE: usize = 16;
+
 /// The id files of the current manifest.
 #[derive(Clone, Default)]
 pub(crate) struct FileSet {
@@ -135,20 +138,43 @@ impl DedupReader {
         let files = self.shared.files();
         let filters = self.shared.filters();
         let mut buffer = Vec::new();
-        for id in ids {
-            let probe = Probe::of_id(*id);
-            let mut hint = Hint::NotFiled { through: files.filed_through };
-            for (bucket, filters) in filters.iter() {
-                let maybe = filters.iter().any(|filter| filter.may_contain(probe));
-                if maybe && files.contains(*bucket, *id, &mut buffer)? {
-                    hint = Hint::Filed { bucket: *bucket };
-                    break;
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let mut maybe = [0_u64; IDS_AT_ONCE];
+            for (id, maybe) in ids.iter().zip(&mut maybe) {
+                let probe = Probe::of_id(*id);
+                // A bucket's bit says that one of its filters may hold the id; all past the last bit share it.
+                for (number, (_, filters)) in filters.iter().enumerate() {
+                    let any = filters.iter().fold(false, |any, filter| any | filter.first_bit(probe));
+                    *maybe |= u64::from(any) << number.min(63);
                 }
             }
-            hints.push(hint);
+            for (id, maybe) in ids.iter().zip(maybe) {
+                hints.push(find(&files, &filters, *id, maybe, &mut buffer)?);
+            }
         }
         Ok(())
     }
+}
+
+/// Looks an id up in the buckets that the first bits of their filters left.
+fn find(
+    files: &FileSet,
+    filters: &FilterSet,
+    id: Key,
+    maybe: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<Hint, StoreError> {
+    let probe = Probe::of_id(id);
+    for (number, (bucket, filters)) in filters.iter().enumerate() {
+        let left = maybe >> number.min(63) & 1 != 0;
+        if left
+            && filters.iter().any(|filter| filter.may_contain(probe))
+            && files.contains(*bucket, id, buffer)?
+        {
+            return Ok(Hint::Filed { bucket: *bucket });
+        }
+    }
+    Ok(Hint::NotFiled { through: files.filed_through })
 }
 
 impl DedupInterval {

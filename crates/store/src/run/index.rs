@@ -12,7 +12,7 @@ use model::id::Key;
 /// Rows in a part of the filter.
 pub(super) const PART_ENTRIES: usize = 1 << 16;
 /// Filter bits per row.
-const BITS_PER_KEY: u64 = 10;
+const BITS_PER_KEY: u64 = 16;
 
 /// The blocks and filter parts of one table.
 struct TableIndex {
@@ -44,24 +44,31 @@ impl Index {
         (keys * 16 + self.offsets.len() * 8 + self.words.len() * 8) as u64
     }
 
+    /// Whether a row may be there, by the filter.
+    pub(super) fn may_hold(&self, table: TableId, key: Key, probe: Probe) -> bool {
+        let Some(known) = self.table(table) else { return false };
+        let part = known.parts.partition_point(|part| part.first_key <= key.0).checked_sub(1);
+        let Some(part) = part.and_then(|part| known.parts.get(part)) else { return false };
+        self.words
+            .get(part.start..part.start + part.words)
+            .is_some_and(|words| filter::may_contain(words, probe))
+    }
+
     /// The block that holds a row if any does.
     pub(super) fn find(&self, table: TableId, key: Key) -> Option<u32> {
+        let known = self.table(table)?;
+        let block = known.first_keys.partition_point(|first| *first <= key.0).checked_sub(1)?;
+        Some(known.first_block + block as u32)
+    }
+
+    fn table(&self, table: TableId) -> Option<&TableIndex> {
         let found = self.tables.binary_search_by_key(&table, |known| known.table).ok()?;
-        let known = self.tables.get(found)?;
-        let part = known.parts.partition_point(|part| part.first_key <= key.0).checked_sub(1)?;
-        let part = known.parts.get(part)?;
-        let words = self.words.get(part.start..)?.get(..part.words)?;
-        if !filter::may_contain(words, Probe::of_row(table, key)) {
-            return None;
-        }
-        known.block_at_or_before(key)
+        self.tables.get(found)
     }
 
     /// The blocks in which a table's rows stand, as first number and number behind the last.
     pub(super) fn table_blocks(&self, table: TableId) -> (u32, u32) {
-        let found = self.tables.binary_search_by_key(&table, |known| known.table).ok();
-        found
-            .and_then(|found| self.tables.get(found))
+        self.table(table)
             .map_or((0, 0), |known| (known.first_block, known.first_block + known.first_keys.len() as u32))
     }
 
@@ -115,13 +122,6 @@ impl Index {
         }
         self.tables.push(table);
         Ok(())
-    }
-}
-
-impl TableIndex {
-    fn block_at_or_before(&self, key: Key) -> Option<u32> {
-        let block = self.first_keys.partition_point(|first| *first <= key.0).checked_sub(1)?;
-        Some(self.first_block + block as u32)
     }
 }
 

@@ -126,17 +126,24 @@ impl Shared {
         let RunMergeJob { inputs, writer, name, level, merge, .. } = job;
         drop(merge);
         let entries = writer.entries();
-        let bytes = writer.finish()?;
-        let published = self.put_merged(&inputs, RunEntry { name: name.clone(), level, entries, bytes });
+        // Deletions may have left nothing: then there is no run to write, or to ask.
+        let entry = match entries {
+            0 => None,
+            _ => Some(RunEntry { name: name.clone(), level, entries, bytes: writer.finish()? }),
+        };
+        let published = self.put_merged(&inputs, entry);
         if !matches!(published, Ok(()) | Err(StoreError::Uncertain { .. })) {
             self.discard(&name);
         }
         published
     }
 
-    fn put_merged(&self, inputs: &[String], entry: RunEntry) -> Result<(), StoreError> {
-        let run =
-            Arc::new(Run::open(&*self.objects, &entry.name, entry.bytes, self.options.sealing.as_ref())?);
+    fn put_merged(&self, inputs: &[String], entry: Option<RunEntry>) -> Result<(), StoreError> {
+        let sealing = self.options.sealing.as_ref();
+        let run = match &entry {
+            None => None,
+            Some(entry) => Some(Arc::new(Run::open(&*self.objects, &entry.name, entry.bytes, sealing)?)),
+        };
         self.publish(
             |current, runs| {
                 let place =
@@ -144,10 +151,8 @@ impl Shared {
                 let mut manifest = Manifest::clone(current);
                 let mut runs = RunSet::clone(runs);
                 let end = (place + inputs.len()).min(manifest.runs.len()).min(runs.runs.len());
-                // A run without rows is not worth asking.
-                let keep = entry.entries > 0;
-                manifest.runs.splice(place..end, keep.then_some(entry));
-                runs.runs.splice(place..end, keep.then_some(run));
+                manifest.runs.splice(place..end, entry);
+                runs.runs.splice(place..end, run);
                 Ok((manifest, runs))
             },
             || {},

@@ -1,5 +1,6 @@
 //! The runs of one moment: what readers hold while checkpoints and merges replace them.
 
+use crate::filter::Probe;
 use crate::merge::Merge;
 use crate::run::{Found, Run};
 use crate::{RowSource, StoreError, TableId};
@@ -34,11 +35,21 @@ impl Source {
 
 impl RowSource for Source {
     fn read(&self, table: TableId, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
-        for run in &self.runs().runs {
-            match run.read(table, key)? {
-                Found::Value(bytes) => return Ok(Some(bytes)),
-                Found::Deleted => return Ok(None),
-                Found::Absent => {}
+        let probe = Probe::of_row(table, key);
+        let runs = self.runs();
+        for runs in runs.runs.chunks(u64::BITS as usize) {
+            // All filters are asked before any answer is looked at: their cache misses overlap.
+            let ask = |held: u64, run: &Arc<Run>| held << 1 | u64::from(run.may_hold(table, key, probe));
+            let held = runs.iter().rev().fold(0, ask);
+            for (number, run) in runs.iter().enumerate() {
+                if held >> number & 1 == 0 {
+                    continue;
+                }
+                match run.read(table, key)? {
+                    Found::Value(bytes) => return Ok(Some(bytes)),
+                    Found::Deleted => return Ok(None),
+                    Found::Absent => {}
+                }
             }
         }
         Ok(None)

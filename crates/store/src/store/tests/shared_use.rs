@@ -66,6 +66,23 @@ fn a_lower_term_or_position_is_refused_at_commit() {
 }
 
 #[test]
+fn merging_everything_away_leaves_nothing() {
+    let world = World::new(1, 0);
+    let (store, _) = Store::open(objects(&world), StoreOptions { kept_checkpoints: 1, ..options() }).unwrap();
+    let mut pending = Pending::default();
+    pending.put((1, 1), b"soon gone".to_vec());
+    checkpoint(&store, &pending, None, meta(1)).unwrap();
+    pending.delete((1, 1));
+    checkpoint(&store, &pending, None, meta(2)).unwrap();
+    store.request_full_merge();
+    while store.merge_step(1).unwrap() {}
+    assert_eq!((store.stats().runs, store.stats().kept_manifests), (0, 1));
+    check(&store, &Rows::new());
+    check_objects(&world, &store);
+    assert_eq!(objects(&world).list(RUN).unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_lost_pointer_is_not_an_empty_store() {
     let world = World::new(1, 0);
     let (store, _) = Store::open(objects(&world), options()).unwrap();

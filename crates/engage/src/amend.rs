@@ -31,6 +31,7 @@ impl Step<'_> {
         let parts = component.split();
         let keys: Vec<Key> =
             parts.iter().filter_map(Component::root).map(|root| profile_key(root.node)).collect();
+        self.count(keys.len() as i64 - 1, 0);
         if keys.len() > 1 {
             self.emit(profile, &Body::Unmerged(keys.clone()));
         }
@@ -97,6 +98,7 @@ impl Step<'_> {
             }
             self.state.erased.insert(*node, ErasedNode { position, extent: *extent });
         }
+        self.count(-1, 0);
         let count = nodes.len() as u32;
         self.emit(profile, &Body::Erased { nodes: erased, position });
         Ok(Reply::Erased(count))

@@ -31,7 +31,7 @@ pub use machine::Engage;
 pub use query::{Answer, Explanation, IdentifierRead, ProfileRead, Query};
 pub use redact::{ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
-pub use state::{Node, ProfileRow, State, Suppressed};
+pub use state::{Counts, Node, ProfileRow, State, Suppressed};
 pub use view::{Cause, Change, Decision, View};
 
 /// Changes with every change of a rule that could make the same log give another state.

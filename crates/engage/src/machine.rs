@@ -4,7 +4,7 @@ use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToEras
 use crate::query::{Answer, Query};
 use crate::resolve::Step;
 use crate::settings::Settings;
-use crate::state::{SETTINGS, SUPPRESSIONS, State, Suppressed, THE_SETTINGS};
+use crate::state::{COUNTS, Counts, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS};
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, Peek, TableId, Value, Wanted};
 use model::event::{Event, IdentifierKind, MAX_AGE_US, OrderChange};
@@ -68,7 +68,7 @@ impl Machine for Engage {
     type Answer = Answer;
 
     const RULES_VERSION: u32 = crate::RULES_VERSION;
-    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS];
+    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS, COUNTS];
 
     fn empty_state(&self) -> State {
         State::empty()
@@ -87,6 +87,7 @@ impl Machine for Engage {
 
     fn wanted(&self, state: &State, record: &Record<'_>, wanted: &mut Wanted) {
         wanted.unless_known(&state.settings, THE_SETTINGS);
+        wanted.unless_known(&state.counts, THE_COUNTS);
         match record.kind {
             RecordKind::EVENT => {
                 if let Ok(event) = Event::decode(record.body) {
@@ -145,6 +146,11 @@ impl Machine for Engage {
             && let Ok(row) = Suppressed::decode(row)
         {
             view.put(Change::Suppressed { profile: key, row: Arc::new(row) });
+        }
+        if table == COUNTS
+            && let Ok(row) = Counts::decode(row)
+        {
+            view.put(Change::Counts(row));
         }
         if table == SETTINGS
             && let Ok(row) = Settings::decode(row)

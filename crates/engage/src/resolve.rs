@@ -3,7 +3,7 @@
 
 use crate::effect::Body;
 use crate::settings::Settings;
-use crate::state::{Node, ProfileRow, State};
+use crate::state::{Node, ProfileRow, State, THE_COUNTS};
 use crate::view::Change;
 use engine::Outcome;
 use model::event::{Event, EventKind, Identifier, IdentifierKind};
@@ -104,6 +104,7 @@ impl Step<'_> {
     fn settle(&mut self, node: Key) {
         if let Some(Side { profile, unborn: Some(member) }) = self.side(node) {
             self.state.profiles.insert(profile, ProfileRow::Live(Component::single(member)));
+            self.count(1, 0);
         }
     }
 
@@ -125,11 +126,19 @@ impl Step<'_> {
         Some(Side { profile, unborn: None })
     }
 
-    fn are_one(&mut self, a: Key, b: Key) -> bool {
-        match (self.side(a), self.side(b)) {
-            (Some(a), Some(b)) => a.unborn.is_none() && b.unborn.is_none() && a.profile == b.profile,
-            _ => false,
+    /// The profile that both nodes belong to, if it is one.
+    fn common(&mut self, a: Key, b: Key) -> Option<Key> {
+        match (self.side(a)?, self.side(b)?) {
+            (Side { profile: one, unborn: None }, Side { profile: two, unborn: None }) if one == two => {
+                Some(one)
+            }
+            _ => None,
         }
+    }
+
+    fn edge(&self, a: Key, b: Key, kind: EdgeKind) -> Edge {
+        let rules_version = crate::RULES_VERSION;
+        Edge { a, b, position: self.position, message: self.message, kind, rules_version }
     }
 
     /// Joins two nodes, or remembers to report why not.
@@ -141,14 +150,7 @@ impl Step<'_> {
 
     fn unite(&mut self, a: Key, b: Key, kind: EdgeKind) -> Result<(), Reason> {
         let (Some(side_a), Some(side_b)) = (self.side(a), self.side(b)) else { return Ok(()) };
-        let edge = Edge {
-            a,
-            b,
-            position: self.position,
-            message: self.message,
-            kind,
-            rules_version: crate::RULES_VERSION,
-        };
+        let edge = self.edge(a, b, kind);
         let claim = Claim {
             from_server: self.from_server,
             alias: self.alias,
@@ -165,6 +167,7 @@ impl Step<'_> {
                 left.add_edge(edge, true);
                 let root = left.root().map_or(one.node, |root| root.node);
                 self.state.profiles.insert(profile_key(root), ProfileRow::Live(left));
+                self.count(1, 0);
                 self.point(one.node, profile_key(root));
                 self.point(two.node, profile_key(root));
             }
@@ -222,6 +225,7 @@ impl Step<'_> {
         }
         self.state.profiles.insert(gone, ProfileRow::Merged { into: kept });
         self.emit(kept, &Body::Merged { from: gone });
+        self.count(-1, 1);
         let inherited = self.state.suppressions.get(gone).map(|row| row.active.clone());
         self.suppress(kept, |active| inherited.iter().for_each(|set| active.union(set)));
         if inherited.is_some() {
@@ -243,13 +247,14 @@ impl Step<'_> {
     /// a session of theirs from here on.
     fn identify_on_device(&mut self, anchor: Key, device: &Identifier<'_>, index: u8) {
         let current = self.state.current_node(device.key);
-        if self.are_one(anchor, current) {
-            self.join(anchor, current, EdgeKind::Session);
+        if let Some(profile) = self.common(anchor, current) {
+            self.confirm(profile, self.edge(anchor, current, EdgeKind::Session));
             return;
         }
         let own = session_key(device.key, anchor);
-        let returning =
-            [device.key, own].into_iter().find(|node| *node != current && self.are_one(anchor, *node));
+        let returning = [device.key, own]
+            .into_iter()
+            .find(|node| *node != current && self.common(anchor, *node).is_some());
         let shared = self.take_device(device.key, anchor, current);
         if let Some(session) = returning {
             self.switch(device.key, current, session);
@@ -338,6 +343,15 @@ impl Step<'_> {
         }
         let Some(side) = self.side(anchor) else { return };
         self.emit(side.profile, &Body::EdgeRefused { anchor, other, other_kind, reason });
+    }
+
+    /// Counts profiles that came or went.
+    pub(crate) fn count(&mut self, profiles: i64, merges: u64) {
+        let mut counts = self.state.counts.get(THE_COUNTS).copied().unwrap_or_default();
+        counts.profiles = counts.profiles.saturating_add_signed(profiles);
+        counts.merges = counts.merges.saturating_add(merges);
+        self.state.counts.insert(THE_COUNTS, counts);
+        self.outcome.changes.push(Change::Counts(counts));
     }
 
     pub(crate) fn emit(&mut self, subject: Key, body: &Body) {

@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 pub(crate) const SUPPRESSIONS: TableId = TableId(19);
 pub(crate) const SETTINGS: TableId = TableId(22);
+pub(crate) const COUNTS: TableId = TableId(23);
+/// The one row of the table of counts.
+pub(crate) const THE_COUNTS: Key = Key(0);
 /// The one row of the table of settings.
 pub(crate) const THE_SETTINGS: Key = Key(0);
 /// The most hops from a node to its profile. Every hop leads to an older root, and a profile has at most
@@ -29,6 +32,7 @@ pub struct State {
     pub(crate) erased: Table<ErasedNode>,
     pub(crate) commands: Table<Answered>,
     pub(crate) settings: Table<Settings>,
+    pub(crate) counts: Table<Counts>,
     /// The row of settings, decoded once.
     current: Option<Arc<Settings>>,
 }
@@ -44,6 +48,7 @@ impl State {
             erased: Table::new(TableId(20), "erased"),
             commands: Table::new(TableId(21), "commands"),
             settings: Table::new(SETTINGS, "settings"),
+            counts: Table::new(COUNTS, "counts"),
             current: None,
         }
     }
@@ -147,6 +152,35 @@ impl Tables for State {
         visitor(&mut self.erased);
         visitor(&mut self.commands);
         visitor(&mut self.settings);
+        visitor(&mut self.counts);
+    }
+}
+
+/// How many people there are. Counted, because rows that are not in memory cannot be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Profiles that are somebody.
+    pub profiles: u64,
+    /// Profiles that ever became part of another.
+    pub merges: u64,
+}
+
+impl Value for Counts {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let encoder = &mut Encoder(out);
+        encoder.varint(self.profiles);
+        encoder.varint(self.merges);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let decoder = &mut Decoder::new(bytes);
+        let row = Self { profiles: decoder.varint()?, merges: decoder.varint()? };
+        decoder.finish()?;
+        Ok(row)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
     }
 }
 

@@ -4,7 +4,7 @@
 //! look-up gives a whole answer and a reader never sees a merge half done.
 
 use crate::settings::Settings;
-use crate::state::Suppressed;
+use crate::state::{Counts, Suppressed};
 use engine::AsOf;
 use model::id::{Key, Position, Timestamp};
 use model::suppression::{Active, Scope};
@@ -32,6 +32,8 @@ pub enum Change {
     },
     /// Operators changed settings.
     Settings(Arc<Settings>),
+    /// Profiles came or went.
+    Counts(Counts),
 }
 
 /// Why somebody is suppressed.
@@ -77,6 +79,8 @@ pub struct View {
     /// What stands in the shards, by profile. Only the publisher looks here.
     published: Mutex<HashMap<Key, Arc<Suppressed>>>,
     settings: RwLock<Arc<Settings>>,
+    profiles: AtomicU64,
+    merges: AtomicU64,
     next_position: AtomicU64,
     log_time: AtomicI64,
 }
@@ -87,6 +91,8 @@ impl Default for View {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             published: Mutex::default(),
             settings: RwLock::default(),
+            profiles: AtomicU64::new(0),
+            merges: AtomicU64::new(0),
             next_position: AtomicU64::new(0),
             log_time: AtomicI64::new(0),
         }
@@ -131,6 +137,14 @@ impl View {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// How many people there are.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            profiles: self.profiles.load(Ordering::Relaxed),
+            merges: self.merges.load(Ordering::Relaxed),
+        }
+    }
+
     fn find(&self, key: Key) -> Option<(Key, Arc<Suppressed>)> {
         let shard = self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner);
         shard.get(&key).map(|entry| (entry.profile, Arc::clone(&entry.row)))
@@ -151,8 +165,14 @@ impl View {
     /// New identifiers are put in before old ones are taken out, and only those that still lead to this profile: when
     /// one moves to another profile, it finds the one or the other at every moment.
     pub(crate) fn put(&self, change: Change) {
+        if let Change::Counts(counts) = change {
+            self.profiles.store(counts.profiles, Ordering::Relaxed);
+            self.merges.store(counts.merges, Ordering::Relaxed);
+            return;
+        }
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let (profile, former) = match change {
+            Change::Counts(_) => return,
             Change::Settings(settings) => {
                 *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
                 return;

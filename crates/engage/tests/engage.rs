@@ -1,5 +1,7 @@
 //! The customer machine against independent statements of what it should do.
 
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail by panicking")]
+
 #[path = "engage/identity.rs"]
 mod identity;
 #[path = "engage/life.rs"]

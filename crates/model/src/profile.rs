@@ -18,6 +18,8 @@ use crate::suppression::Purchases;
 pub const MAX_RECENT: usize = 20;
 /// The longest event name that recent events keep, in bytes; longer ones are cut.
 pub const MAX_RECENT_NAME_BYTES: usize = 64;
+/// An upper bound of what a recent event takes beside its name, in bytes, for positions below 2^49.
+const RECENT_HEAD_BYTES: usize = 18;
 /// The most currencies of one node; sums in further ones are counted as lost.
 pub const MAX_CURRENCIES: usize = 16;
 
@@ -106,6 +108,10 @@ impl Aggregate {
         } else if let Some(first) = self.recent.first_mut() {
             *first = count + 1;
         }
+        // Room for a few more of the same length, not for twice as many.
+        if self.recent.capacity() - self.recent.len() < name.len() + RECENT_HEAD_BYTES {
+            self.recent.reserve_exact(4 * (name.len() + RECENT_HEAD_BYTES));
+        }
         let mut encoder = Encoder(&mut self.recent);
         encoder.varint(position.0);
         encoder.signed(at.0);
@@ -125,6 +131,7 @@ impl Aggregate {
     /// Notes that an order was reported here.
     pub fn add_order(&mut self, order: Key) {
         if self.orders.len() < MAX_ORDERS {
+            self.orders.reserve_exact(1 + self.orders.len() / 4);
             self.orders.push(order);
         } else {
             self.lost = self.lost.saturating_add(1);
@@ -141,6 +148,7 @@ impl Aggregate {
             }
             Err(at) => {
                 let empty = Revenue { currency: part.currency, orders: 0, value_minor: 0, refunded_minor: 0 };
+                self.revenue.reserve_exact(1);
                 self.revenue.insert(at, empty);
                 at
             }

@@ -273,6 +273,7 @@ impl Purchases {
         if self.0.len() >= MAX_PURCHASES {
             self.0.remove(0);
         }
+        self.0.reserve_exact(1);
         self.0.push(purchase);
     }
 

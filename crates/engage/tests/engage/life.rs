@@ -100,7 +100,7 @@ fn what_a_browser_may_not_do() {
         assert_eq!(one(&mut shard, user(1), email(1)), server, "unites two known persons");
         let refusals = shard.profile(user(1)).unwrap().identifiers[0].refusals.clone();
         assert_eq!(refusals.first().map(|refusal| refusal.reason), (!server).then_some(Reason::BrowserClaim));
-        assert_eq!(shard.profile(user(1)).unwrap().aggregate.events >= 2, true, "the event is accepted");
+        assert!(shard.profile(user(1)).unwrap().aggregate.events >= 2, "the event is accepted");
 
         shard.happen(&Happening::of(&[user(1), browser(1)], server));
         assert!(one(&mut shard, user(1), browser(1)), "attaches its own session");

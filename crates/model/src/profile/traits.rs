@@ -70,6 +70,7 @@ impl Traits {
                 false
             }
             Err(at) => {
+                self.items.reserve_exact(1);
                 self.items.insert(at, Trait { name: name.into(), value: value.into(), said });
                 true
             }

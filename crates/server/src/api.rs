@@ -1,0 +1,83 @@
+//! The private listeners: operators and metrics at `listen.admin`, profile reads and decisions at `listen.profiles`.
+//!
+//! [`table`] is the one table of routes. `http` finds the row for a request, checks Host, token, size and time, and
+//! calls its handler; `openapi` turns the same rows into `docs/openapi.json`.
+
+mod admin;
+mod auth;
+mod command;
+mod health;
+mod http;
+mod openapi;
+mod people;
+mod problem;
+mod read;
+mod route;
+mod shape;
+mod table;
+mod types;
+
+pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of};
+pub(crate) use command::{execute, number_for};
+pub(crate) use http::{Listening, Rules, listen};
+pub(crate) use problem::Problem;
+pub(crate) use route::Listener;
+pub(crate) use table::routes;
+pub(crate) use types::ErasureStatus;
+
+use crate::config::Config;
+use crate::serve::{AuditLog, Erasures, Instant, Secrets};
+use collect::http::OpenDoor;
+use collect::settings::SettingsCell;
+use engage::Engage;
+use engine::Engine;
+use model::id::Timestamp;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Mutex;
+
+/// Everything that handlers work with.
+pub(crate) struct Context {
+    pub(crate) engine: Engine<Engage>,
+    pub(crate) config: Config,
+    pub(crate) secrets: Secrets,
+    pub(crate) audit: AuditLog,
+    pub(crate) erasures: Arc<Erasures>,
+    pub(crate) door_settings: Arc<SettingsCell>,
+    /// Set once the door is open.
+    pub(crate) door: OnceLock<OpenDoor>,
+    /// One change of settings at a time, so that the numbers of keys and tokens cannot meet.
+    pub(crate) changing: Mutex<()>,
+    /// Log time comes with requests; the clock drives nothing.
+    pub(crate) drive_log_time: bool,
+    pub(crate) started: Instant,
+}
+
+impl Context {
+    /// Log time as readers should see it: the clock's, unless requests drive it.
+    pub(crate) fn log_time(&self) -> Timestamp {
+        let applied = self.engine.view().as_of().log_time;
+        if self.drive_log_time { applied } else { applied.max(Timestamp(self.secrets.now_us())) }
+    }
+
+    /// What a submission without a log time of its own carries: it never moves a driven log time.
+    pub(crate) fn submission_time(&self) -> Option<Timestamp> {
+        self.drive_log_time.then_some(Timestamp(0))
+    }
+}
+
+/// `docs/openapi.json`: the OpenAPI 3.1 document of both listeners. A test holds the file against this.
+pub fn openapi() -> String {
+    let document = openapi::document(&table::routes());
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The paths and methods of the document, with what they need: for tests that call every one of them.
+pub fn operations() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
+    let scope = |access| match access {
+        route::Access::Scope(scope) => Some(scope),
+        route::Access::Probe | route::Access::Open => None,
+    };
+    table::routes().iter().map(|route| (route.verb.word(), route.path, scope(route.access))).collect()
+}

@@ -1,0 +1,162 @@
+//! How the server is: status, probes, metrics, and the description of all this.
+
+use super::Context;
+use super::problem::Problem;
+use super::route::{Answering, Call, Reply};
+use super::types::{Health, Readiness, StatusShown};
+use crate::calendar::iso;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The content type of Prometheus' text format.
+pub(crate) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) fn status(context: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async move { Reply::json(200, &status_of(&context)) })
+}
+
+/// All figures, read once.
+fn status_of(context: &Context) -> StatusShown {
+    let status = context.engine.status();
+    let view = context.engine.view();
+    let counters = context.door.get().map(collect::http::OpenDoor::counters);
+    let of_door = |pick: fn(&collect::http::Counters) -> &std::sync::atomic::AtomicU64| {
+        counters.map_or(0, |counters| pick(counters).load(Relaxed))
+    };
+    let log_time_us = status.log_time_us.load(Relaxed);
+    StatusShown {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: context.started.elapsed_s(),
+        stopped: status.stopped(),
+        durable_next: status.durable_next.load(Relaxed),
+        applied_next: status.applied_next.load(Relaxed),
+        log_time: iso(log_time_us),
+        log_time_us,
+        applied: status.applied.load(Relaxed),
+        duplicates: status.duplicates.load(Relaxed),
+        skipped: status.skipped.load(Relaxed),
+        profiles: view.counts().profiles,
+        merges: view.counts().merges,
+        suppressions_active: view.suppressed_profiles() as u64,
+        effects: status.effects.load(Relaxed),
+        outbox: status.outbox.load(Relaxed),
+        timers: status.timers.load(Relaxed),
+        checkpoint_next: status.checkpoint_next.load(Relaxed),
+        checkpoints: status.checkpoints.load(Relaxed),
+        resident_bytes: status.resident_bytes.load(Relaxed),
+        resident_rows: status.resident_rows.load(Relaxed),
+        dedup_bytes: status.dedup_bytes.load(Relaxed),
+        pause_max_us: status.pause_max_ns.load(Relaxed) / 1_000,
+        writes_refused: status.writes_refused.load(Relaxed) || status.dedup_full.load(Relaxed),
+        accepted_events: of_door(|counters| &counters.accepted_events),
+        accepted_requests: of_door(|counters| &counters.accepted_requests),
+        refused_requests: of_door(|counters| &counters.refused_requests),
+        deferred_requests: of_door(|counters| &counters.deferred_requests),
+        erasure: context.erasures.status(),
+    }
+}
+
+pub(crate) fn healthz(_: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async { Reply::json(200, &Health { status: "ok".to_owned() }) })
+}
+
+/// 200 where requests can be taken, else 503 with the reasons.
+pub(crate) fn readyz(context: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async move {
+        let status = context.engine.status();
+        let mut reasons = Vec::new();
+        if let Some(reason) = status.stopped() {
+            reasons.push(format!("the shard has stopped: {reason}"));
+        }
+        if status.writes_refused.load(Relaxed) {
+            reasons.push("the log refuses writes for now: its disk is full".to_owned());
+        }
+        if status.dedup_full.load(Relaxed) {
+            reasons.push("the window of message ids is full: raise dedup.bytes_max".to_owned());
+        }
+        if context.door.get().is_none() {
+            reasons.push("the ingest door is not open yet".to_owned());
+        }
+        let ready = reasons.is_empty();
+        Reply::json(if ready { 200 } else { 503 }, &Readiness { ready, reasons })
+    })
+}
+
+/// One metric: name, type, help and value. The names are part of the interface.
+type Metric = (&'static str, &'static str, &'static str, fn(&StatusShown) -> f64);
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers, and 2^53 events are far away")]
+const METRICS: &[Metric] = &[
+    ("throughline_uptime_seconds", "gauge", "Time since the start.", |status| status.uptime_s as f64),
+    ("throughline_shard_stopped", "gauge", "1 if the shard takes no requests any more.", |status| {
+        f64::from(u8::from(status.stopped.is_some()))
+    }),
+    ("throughline_writes_refused", "gauge", "1 if the disk or the window of message ids is full.", |status| {
+        f64::from(u8::from(status.writes_refused))
+    }),
+    ("throughline_log_durable_position", "gauge", "Position after the last durable record.", |status| {
+        status.durable_next as f64
+    }),
+    ("throughline_applied_position", "gauge", "Position after the last applied record.", |status| {
+        status.applied_next as f64
+    }),
+    ("throughline_checkpoint_position", "gauge", "Position of the last checkpoint.", |status| {
+        status.checkpoint_next as f64
+    }),
+    ("throughline_log_time_seconds", "gauge", "Log time of the last applied record.", |status| {
+        status.log_time_us as f64 / 1e6
+    }),
+    ("throughline_records_applied_total", "counter", "Records applied, duplicates left out.", |status| {
+        status.applied as f64
+    }),
+    ("throughline_duplicates_total", "counter", "Repeated messages that were dropped.", |status| {
+        status.duplicates as f64
+    }),
+    ("throughline_records_skipped_total", "counter", "Records that were put aside.", |status| status.skipped as f64),
+    ("throughline_effects_total", "counter", "Effects issued.", |status| status.effects as f64),
+    ("throughline_outbox_effects", "gauge", "Effects that wait for delivery.", |status| status.outbox as f64),
+    ("throughline_timers", "gauge", "Timers that wait.", |status| status.timers as f64),
+    ("throughline_suppressed_profiles", "gauge", "Profiles that are suppressed for something.", |status| {
+        status.suppressions_active as f64
+    }),
+    ("throughline_resident_bytes", "gauge", "Bytes of rows in memory.", |status| status.resident_bytes as f64),
+    ("throughline_resident_rows", "gauge", "Rows in memory.", |status| status.resident_rows as f64),
+    ("throughline_dedup_bytes", "gauge", "Bytes that message ids take in memory.", |status| {
+        status.dedup_bytes as f64
+    }),
+    ("throughline_apply_pause_max_seconds", "gauge", "The longest stop of the applying thread.", |status| {
+        status.pause_max_us as f64 / 1e6
+    }),
+    ("throughline_ingest_events_total", "counter", "Events that the door took since the start.", |status| {
+        status.accepted_events as f64
+    }),
+    ("throughline_ingest_requests_total", "counter", "Requests that the door took since the start.", |status| {
+        status.accepted_requests as f64
+    }),
+    ("throughline_ingest_refused_total", "counter", "Requests that were wrong.", |status| {
+        status.refused_requests as f64
+    }),
+    ("throughline_ingest_deferred_total", "counter", "Requests that were told to come again.", |status| {
+        status.deferred_requests as f64
+    }),
+    ("throughline_erasures_pending", "gauge", "Erasures whose records are still in the log.", |status| {
+        status.erasure.pending as f64
+    }),
+];
+
+pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async move {
+        let status = status_of(&context);
+        let mut text = String::with_capacity(4_096);
+        for (name, kind, help, value) in METRICS {
+            let value = value(&status);
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        }
+        Ok::<_, Problem>(Reply::text(METRICS_TYPE, text))
+    })
+}
+
+pub(crate) fn openapi(_: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async { Ok(Reply::text("application/json", super::openapi())) })
+}

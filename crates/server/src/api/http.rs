@@ -1,0 +1,236 @@
+//! The HTTP/1.1 server of a private listener. Connections, heads, bodies and answers are bounded in number, bytes and
+//! time. There is no CORS: no web page has business here.
+
+use super::Context;
+use super::auth::authorize;
+use super::problem::{Code, Problem};
+use super::route::{Access, Call, Listener, Reply, Route, Verb, find};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// Headers of one request.
+const HEADERS_MAX: usize = 64;
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long a connection may take for the head of its next request, idle time included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may take once the listener closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause after a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every request is held against.
+pub(crate) struct Rules {
+    pub(crate) listener: Listener,
+    pub(crate) routes: Arc<Vec<Route>>,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) request_timeout: Duration,
+    /// Host names beside loopback and the own address, in lower case.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// A listener that is open.
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    closing: watch::Sender<bool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Listening {
+    /// Stops accepting, lets open requests finish within their time, and waits for the end.
+    pub(crate) fn close(self) {
+        self.closing.send_replace(true);
+        if self.thread.join().is_err() {
+            tracing::error!("a listener's thread panicked");
+        }
+    }
+}
+
+/// Starts answering on a bound socket, on a thread of its own.
+pub(crate) fn listen(context: Arc<Context>, rules: Rules, socket: StdListener) -> std::io::Result<Listening> {
+    let address = socket.local_addr()?;
+    socket.set_nonblocking(true)?;
+    let (closing, closed) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(socket)?
+    };
+    let shared = Arc::new(Shared { context, rules, own: address.ip() });
+    let name = format!("{:?}", shared.rules.listener).to_ascii_lowercase();
+    let thread =
+        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(accept(listener, shared, closed)))?;
+    Ok(Listening { address, closing, thread })
+}
+
+struct Shared {
+    context: Arc<Context>,
+    rules: Rules,
+    own: IpAddr,
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(shared.rules.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Beyond the limit the connection is closed at once: waiting ones would only pile up.
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let (shared, closed) = (Arc::clone(&shared), closed.clone());
+            tokio::spawn(async move {
+                serve(stream, shared, closed).await;
+                drop(place);
+            });
+        }
+    }
+    let all = u32::try_from(shared.rules.connections_max).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, places.acquire_many(all)).await;
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(respond(&shared, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = closed.wait_for(|closed| *closed) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let limit = shared.rules.request_timeout;
+    let outcome = match tokio::time::timeout(limit, answer(shared, request)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::new(
+            Code::RequestTimeout,
+            format!("the request took longer than {} ms; send it again", limit.as_millis()),
+        )),
+    };
+    match outcome {
+        Ok(reply) => response(reply.status, reply.content_type, reply.body),
+        Err(problem) => refusal(&problem),
+    }
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let (head, body) = request.into_parts();
+    let (route, captures) =
+        find(&shared.rules.routes, shared.rules.listener, head.method.as_str(), head.uri.path())?;
+    if route.access != Access::Probe {
+        check_host(shared, &head)?;
+    }
+    let settings = shared.context.engine.view().settings();
+    let caller = authorize(route.access, &head.headers, &settings)?;
+    let body = if matches!(route.verb, Verb::Post | Verb::Put) {
+        read(shared, route, &head, body).await?
+    } else {
+        Bytes::new()
+    };
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let call = Call { caller, captures, query, headers: head.headers, body };
+    (route.handle)(Arc::clone(&shared.context), call).await
+}
+
+/// A web page can make a browser on this machine send requests to any address, but not under any Host name: one that
+/// points a name of its own to 127.0.0.1 still sends that name.
+fn check_host(shared: &Shared, head: &Parts) -> Result<(), Problem> {
+    let host = head.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let address: Option<IpAddr> = name.parse().ok();
+    let ours = address.is_some_and(|address| address.is_loopback() || address == shared.own)
+        || name == "localhost"
+        || shared.rules.hosts.contains(&name);
+    if ours {
+        return Ok(());
+    }
+    let message = "the Host header names a host that this listener does not answer for; add it to `listen.hosts`";
+    Err(Problem::new(Code::BadHost, message))
+}
+
+async fn read(shared: &Shared, route: &Route, head: &Parts, mut body: Incoming) -> Result<Bytes, Problem> {
+    let bytes_max = shared.rules.body_bytes_max;
+    let too_large = || {
+        Problem::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes; send a smaller one"))
+    };
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|_| Problem::new(Code::BadRequest, "the body ended early; send the request again"))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > bytes_max {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    if route.body.is_some() {
+        let sent = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = sent.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            let message = "send JSON with `Content-Type: application/json`";
+            return Err(Problem::new(Code::UnsupportedMediaType, message));
+        }
+    }
+    Ok(Bytes::from(whole))
+}
+
+fn refusal(problem: &Problem) -> Response<Full<Bytes>> {
+    let body = Bytes::from(problem.body().to_string());
+    let mut response = response(problem.code.status(), "application/json", body);
+    if let Some(seconds) = problem.retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.code == Code::Unauthorized {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn response(status: u16, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}

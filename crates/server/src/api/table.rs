@@ -1,0 +1,261 @@
+//! The one table of routes.
+
+use super::problem::Code;
+use super::route::{Access, Answer, Listener, Route, Verb};
+use super::shape::Shape;
+use super::types::{
+    Changed, DecideAnswer, DecideRequest, Erased, Health, IdentityShown, LookupRequest, Outbox, ProfileShown,
+    Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew, UnmergeRequest, Unmerged, WriteKeyList,
+    WriteKeyNew, WriteKeyShown,
+};
+use super::{ADMIN, DECIDE, PROFILE_READ, admin, health, people};
+use serde_json::Value;
+
+/// Every route of both listeners, in the order of the documentation.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut all = people_routes();
+    all.extend(settings_routes());
+    all.extend(rules_routes());
+    all.extend(operation_routes());
+    all
+}
+
+const BASE: Route = Route {
+    listener: Listener::Admin,
+    verb: Verb::Get,
+    path: "",
+    access: Access::Scope(ADMIN),
+    operation: "",
+    about: "",
+    query: &[],
+    body: None,
+    command: false,
+    answer: Answer::Json(200, Changed::shape),
+    problems: &[],
+    handle: health::healthz,
+};
+
+const POST: Route = Route { verb: Verb::Post, command: true, ..BASE };
+
+fn people_routes() -> Vec<Route> {
+    vec![
+        Route {
+            listener: Listener::Profiles,
+            path: "/v1/decide",
+            access: Access::Scope(DECIDE),
+            operation: "decide",
+            about: "Whether to hold an advertisement back, from memory.",
+            command: false,
+            body: Some(DecideRequest::shape),
+            answer: Answer::Json(200, DecideAnswer::shape),
+            problems: &[Code::BadIdentifier],
+            handle: people::decide,
+            ..POST
+        },
+        Route {
+            listener: Listener::Profiles,
+            path: "/v1/profiles/{id}",
+            access: Access::Scope(PROFILE_READ),
+            operation: "getProfile",
+            about: "One person, by profile id. Every read is written to the audit log.",
+            answer: Answer::Json(200, ProfileShown::shape),
+            problems: &[Code::BadId, Code::NoSuchProfile, Code::Internal],
+            handle: people::get_profile,
+            ..BASE
+        },
+        Route {
+            listener: Listener::Profiles,
+            path: "/v1/profiles/lookup",
+            access: Access::Scope(PROFILE_READ),
+            operation: "lookupProfile",
+            about: "One person, by an identifier in the body: it never stands in a URL. Every read is written to the \
+                    audit log.",
+            command: false,
+            body: Some(LookupRequest::shape),
+            answer: Answer::Json(200, ProfileShown::shape),
+            problems: &[Code::BadIdentifier, Code::NoSuchProfile, Code::Internal],
+            handle: people::lookup,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/profiles/{id}/unmerge",
+            operation: "unmergeProfile",
+            about: "Undoes a join, as if it had never been. What was already sent stays sent.",
+            body: Some(UnmergeRequest::shape),
+            answer: Answer::Json(200, Unmerged::shape),
+            problems: &[Code::BadId, Code::BadValue, Code::BadIdentifier, Code::NoSuchProfile, Code::Conflict],
+            handle: admin::unmerge,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/profiles/{id}/erase",
+            operation: "eraseProfile",
+            about: "Erases a person: state at once, sealed segments of the log in the background.",
+            answer: Answer::Json(200, Erased::shape),
+            problems: &[Code::BadId, Code::NoSuchProfile],
+            handle: admin::erase,
+            ..POST
+        },
+    ]
+}
+
+fn settings_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/admin/v1/write-keys",
+            operation: "listWriteKeys",
+            about: "The keys that let events in.",
+            answer: Answer::Json(200, WriteKeyList::shape),
+            handle: admin::list_write_keys,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/write-keys",
+            operation: "createWriteKey",
+            about: "Makes a write key.",
+            body: Some(WriteKeyNew::shape),
+            answer: Answer::Json(201, WriteKeyShown::shape),
+            problems: &[Code::BadValue, Code::Conflict],
+            handle: admin::create_write_key,
+            ..POST
+        },
+        Route {
+            verb: Verb::Delete,
+            path: "/admin/v1/write-keys/{number}",
+            operation: "disableWriteKey",
+            about: "Lets nothing in with a write key any more. Its number stays taken: events carry it.",
+            problems: &[Code::BadId, Code::NoSuchWriteKey],
+            handle: admin::disable_write_key,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/tokens",
+            operation: "listTokens",
+            about: "The tokens, without their secrets.",
+            answer: Answer::Json(200, TokenList::shape),
+            handle: admin::list_tokens,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/tokens",
+            operation: "createToken",
+            about: "Makes a token. Its secret is in this answer and nowhere else; the same request with the same \
+                    Idempotency-Key gives the same secret.",
+            body: Some(TokenNew::shape),
+            answer: Answer::Json(201, TokenMade::shape),
+            problems: &[Code::BadValue, Code::Conflict],
+            handle: admin::create_token,
+            ..POST
+        },
+        Route {
+            verb: Verb::Delete,
+            path: "/admin/v1/tokens/{number}",
+            operation: "revokeToken",
+            about: "Revokes a token, at once.",
+            problems: &[Code::BadId, Code::NoSuchToken],
+            handle: admin::revoke_token,
+            ..POST
+        },
+    ]
+}
+
+fn rules_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/admin/v1/settings/identity",
+            operation: "getIdentitySettings",
+            about: "The rules by which identifiers become people.",
+            answer: Answer::Json(200, IdentityShown::shape),
+            handle: admin::get_identity,
+            ..BASE
+        },
+        Route {
+            verb: Verb::Put,
+            path: "/admin/v1/settings/identity",
+            operation: "setIdentitySettings",
+            about: "Replaces the rules of identity. They hold for events from then on.",
+            body: Some(IdentityShown::shape),
+            problems: &[Code::BadValue],
+            handle: admin::set_identity,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/settings/suppression",
+            operation: "getSuppressionSettings",
+            about: "The rules of suppression.",
+            answer: Answer::Json(200, SuppressionRules::shape),
+            handle: admin::get_suppression,
+            ..BASE
+        },
+        Route {
+            verb: Verb::Put,
+            path: "/admin/v1/settings/suppression",
+            operation: "setSuppressionSettings",
+            about: "Replaces the rules of suppression. They hold for purchases from then on.",
+            body: Some(SuppressionRules::shape),
+            problems: &[Code::BadValue],
+            handle: admin::set_suppression,
+            ..POST
+        },
+    ]
+}
+
+fn operation_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/admin/v1/status",
+            operation: "getStatus",
+            about: "How the shard is, in figures.",
+            answer: Answer::Json(200, StatusShown::shape),
+            handle: health::status,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/outbox",
+            operation: "listOutbox",
+            about: "What waits to be done outside, oldest first.",
+            query: &[("after", "An effect id: the answer begins behind it."), ("limit", "1 to 1,000; 100 if left out.")],
+            answer: Answer::Json(200, Outbox::shape),
+            problems: &[Code::BadRequest],
+            handle: admin::outbox,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/openapi.json",
+            access: Access::Open,
+            operation: "getOpenApi",
+            about: "This document.",
+            answer: Answer::Json(200, Value::shape),
+            handle: health::openapi,
+            ..BASE
+        },
+        Route {
+            path: "/healthz",
+            access: Access::Probe,
+            operation: "isAlive",
+            about: "Whether the process answers.",
+            answer: Answer::Json(200, Health::shape),
+            handle: health::healthz,
+            ..BASE
+        },
+        Route {
+            path: "/readyz",
+            access: Access::Probe,
+            operation: "isReady",
+            about: "Whether requests can be taken; 503 with the reasons where not.",
+            answer: Answer::Json(200, Readiness::shape),
+            problems: &[Code::Unavailable],
+            handle: health::readyz,
+            ..BASE
+        },
+        Route {
+            path: "/metrics",
+            access: Access::Open,
+            operation: "getMetrics",
+            about: "Metrics in Prometheus' text format. They hold nothing personal and need no token.",
+            answer: Answer::Text(health::METRICS_TYPE),
+            handle: health::metrics,
+            ..BASE
+        },
+    ]
+}

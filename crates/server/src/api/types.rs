@@ -1,0 +1,391 @@
+//! What goes over the wire of the private listeners. The comments are the documentation: OpenAPI shows them.
+
+use super::shape::wire;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+wire! {
+    /// An identifier of a person.
+    struct IdentifierGiven {
+        /// Its type: user_id, email, phone, anonymous_id, device_id, or one from the settings of identity. `type` on the wire of events.
+        r#type: String,
+        /// Its value, as an event would carry it; it is brought into the same form.
+        value: String,
+    }
+
+    /// A question: is this person to be advertised this?
+    struct DecideRequest {
+        /// The person, under any number of identifiers; at most 32.
+        identifiers: Vec<IdentifierGiven>,
+        /// The product, as product events name it.
+        product_id: Option<String>,
+        /// Its category, as product events name it.
+        category: Option<String>,
+    }
+
+    /// The answer, from memory.
+    struct DecideAnswer {
+        /// Whether to hold back.
+        suppressed: bool,
+        /// bought_product, bought_category or bought_something where suppressed; else not_bought (the person bought other things), window_over, or nobody_suppressed (nobody known, or nothing bought lately).
+        why: String,
+        /// The person, where suppressed.
+        profile: Option<String>,
+        /// Until when, where suppressed.
+        until: Option<String>,
+        /// The position of the purchase in the log, where suppressed.
+        purchase_position: Option<u64>,
+        /// Everything before this position of the log is in the answer.
+        position: u64,
+    }
+
+    /// Who is looked for.
+    struct LookupRequest {
+        /// The identifier.
+        identifier: IdentifierGiven,
+    }
+
+    /// An identifier of a profile.
+    struct IdentifierShown {
+        /// Its type.
+        r#type: String,
+        /// Its value. Sealed values are masked without the scope profile:pii; sessions have none.
+        value: Option<String>,
+        /// Whether the value is masked.
+        masked: bool,
+        /// When it was first seen.
+        first_seen_at: String,
+        /// The position of the record that first named it.
+        first_seen_position: u64,
+        /// Enough different people used this device: it joins nobody any more.
+        shared: bool,
+        /// A session that the device carries no longer.
+        former_session: bool,
+        /// How many joins through this identifier were refused.
+        refused_joins: u32,
+    }
+
+    /// What joined two identifiers.
+    struct EdgeShown {
+        /// One end: its place among the identifiers.
+        a: Option<u32>,
+        /// The other end.
+        b: Option<u32>,
+        /// The record that joined them; `unmerge` takes it.
+        position: u64,
+    }
+
+    /// Money by currency.
+    struct RevenueShown {
+        /// ISO 4217; XXX if the events did not say.
+        currency: String,
+        /// Orders.
+        orders: i64,
+        /// Their value, in minor units.
+        value_minor: i64,
+        /// Refunded, in minor units.
+        refunded_minor: i64,
+    }
+
+    /// A recent event.
+    struct RecentShown {
+        /// Its name.
+        name: String,
+        /// When it occurred.
+        at: String,
+        /// Its position in the log.
+        position: u64,
+    }
+
+    /// A running suppression.
+    struct SuppressionShown {
+        /// Until when.
+        until: String,
+        /// The purchase: its position in the log.
+        position: u64,
+    }
+
+    /// One person.
+    struct ProfileShown {
+        /// Its id. Not the one asked for, if that profile became part of another.
+        id: String,
+        /// What finds the person, first seen first.
+        identifiers: Vec<IdentifierShown>,
+        /// What joined the identifiers.
+        edges: Vec<EdgeShown>,
+        /// Stated attributes, the latest of each.
+        traits: BTreeMap<String, Value>,
+        /// Whether the person agreed, by category.
+        consent: BTreeMap<String, bool>,
+        /// Events.
+        events: u64,
+        /// The first event.
+        first_event_at: Option<String>,
+        /// The last event.
+        last_event_at: Option<String>,
+        /// Orders that are known.
+        orders: u64,
+        /// What was bought, by currency.
+        revenue: Vec<RevenueShown>,
+        /// The last events.
+        recent: Vec<RecentShown>,
+        /// What the person is not to be advertised.
+        suppressions: Vec<SuppressionShown>,
+        /// Everything before this position of the log is in the answer.
+        position: u64,
+    }
+
+    /// A key that lets events in.
+    struct WriteKeyShown {
+        /// Its number.
+        number: u32,
+        /// The key as clients send it.
+        key: String,
+        /// browser (public: its word is a claim) or server (secret: the shop's word).
+        kind: String,
+        /// Lets events in.
+        enabled: bool,
+        /// Order values count, also from a browser.
+        value_counts: bool,
+        /// What you call it.
+        name: String,
+    }
+
+    /// A write key to be made.
+    struct WriteKeyNew {
+        /// What you call it.
+        name: String,
+        /// browser or server.
+        kind: String,
+        /// Order values count, also from a browser. Default: for server keys only.
+        value_counts: Option<bool>,
+    }
+
+    /// The write keys.
+    struct WriteKeyList {
+        /// By number.
+        write_keys: Vec<WriteKeyShown>,
+    }
+
+    /// A token, without its secret.
+    struct TokenShown {
+        /// Its number.
+        number: u32,
+        /// What you call it.
+        name: String,
+        /// What it allows.
+        scopes: Vec<String>,
+    }
+
+    /// A token to be made.
+    struct TokenNew {
+        /// What you call it; the audit log names it.
+        name: String,
+        /// What it allows: admin, profile:read, profile:pii, decide.
+        scopes: Vec<String>,
+    }
+
+    /// A token with its secret, which is shown this once and kept nowhere.
+    struct TokenMade {
+        /// Its number.
+        number: u32,
+        /// What you call it.
+        name: String,
+        /// What it allows.
+        scopes: Vec<String>,
+        /// The secret: `Authorization: Bearer …`.
+        secret: String,
+    }
+
+    /// The tokens.
+    struct TokenList {
+        /// By number.
+        tokens: Vec<TokenShown>,
+    }
+
+    /// Settings were changed.
+    struct Changed {
+        /// Grows with every change of settings.
+        settings_version: u32,
+    }
+
+    /// The rule for one type of identifier.
+    struct KindShown {
+        /// The type's number, 1 to 255; 1 to 5 are built in. It is stored with events: never give it to another type.
+        number: u8,
+        /// Its name.
+        name: String,
+        /// 1 is the most important.
+        priority: u8,
+        /// How many of them one person may have.
+        cap: u16,
+        /// Over which time: ever, year, month or week.
+        window: String,
+        /// Two people with different ones are never one person.
+        unique: bool,
+    }
+
+    /// The rules of identity.
+    struct IdentityShown {
+        /// Grows with every change; ignored in requests.
+        version: Option<u32>,
+        /// One rule per type.
+        kinds: Vec<KindShown>,
+        /// How many ids of a unique type a server may join by alias.
+        alias_cap: u16,
+        /// A device is shared from this many different people on.
+        shared_takers: u8,
+        /// They count for so many seconds.
+        shared_window_s: i64,
+        /// A profile with more identifiers than this raises an alert.
+        soft_cap: u16,
+    }
+
+    /// The rules of suppression. They hold for purchases from then on.
+    struct SuppressionRules {
+        /// Grows with every change; ignored in requests.
+        version: Option<u32>,
+        /// How many seconds after the purchase.
+        window_s: i64,
+        /// For the products bought.
+        products: bool,
+        /// For their categories.
+        categories: bool,
+        /// For everything.
+        everything: bool,
+        /// A cancelled or fully refunded order suppresses no more.
+        refund_lifts: bool,
+    }
+
+    /// Which join to undo: a pair of identifiers, or all that one record joined.
+    struct UnmergeRequest {
+        /// Two identifiers that are joined directly.
+        identifiers: Option<Vec<IdentifierGiven>>,
+        /// The position of the record, as the profile's edges show it.
+        position: Option<u64>,
+    }
+
+    /// What a profile was parted into.
+    struct Unmerged {
+        /// The profiles that there are now; one where other joins still hold everybody together.
+        profiles: Vec<String>,
+    }
+
+    /// A person was erased: from state at once, from the log in the background (see status).
+    struct Erased {
+        /// Identifiers and sessions that are no more.
+        identifiers: u32,
+    }
+
+    /// Something to do outside.
+    struct EffectShown {
+        /// The same on every replay.
+        id: String,
+        /// What to do.
+        kind: String,
+        /// Whom it concerns.
+        profile: String,
+        /// When it was issued.
+        issued_at: String,
+        /// The rest, by kind.
+        detail: Value,
+    }
+
+    /// Effects, oldest first.
+    struct Outbox {
+        /// The effects.
+        effects: Vec<EffectShown>,
+        /// Pass as `after` for the next ones; absent at the end.
+        next: Option<String>,
+    }
+
+    /// The background rewriting of the log after erasures.
+    struct ErasureStatus {
+        /// Erasures whose records are still in the log.
+        pending: u64,
+        /// Everything that was erased before this position is out of the sealed log.
+        done_before_position: u64,
+        /// Segments rewritten in the present round.
+        segments_done: u64,
+        /// Segments of the present round.
+        segments_total: u64,
+        /// Records emptied since the start.
+        records_emptied: u64,
+        /// What stopped the last round, if something did; it is tried again.
+        problem: Option<String>,
+    }
+
+    /// How the shard is.
+    struct StatusShown {
+        /// The version of the program.
+        version: String,
+        /// Seconds since the start.
+        uptime_s: u64,
+        /// Why the shard takes no requests any more, if so.
+        stopped: Option<String>,
+        /// Position after the last durable record.
+        durable_next: u64,
+        /// Position after the last applied record.
+        applied_next: u64,
+        /// Log time of the last applied record.
+        log_time: String,
+        /// Log time in microseconds since 1970.
+        log_time_us: i64,
+        /// Records applied since the beginning, duplicates left out.
+        applied: u64,
+        /// Repeated messages that were dropped.
+        duplicates: u64,
+        /// Records put aside because a rule failed on them.
+        skipped: u64,
+        /// People.
+        profiles: u64,
+        /// Profiles that became part of another.
+        merges: u64,
+        /// Profiles that are suppressed for something now.
+        suppressions_active: u64,
+        /// Effects issued since the beginning.
+        effects: u64,
+        /// Effects that wait for delivery.
+        outbox: u64,
+        /// Timers that wait.
+        timers: u64,
+        /// Position of the last checkpoint.
+        checkpoint_next: u64,
+        /// Checkpoints since the start.
+        checkpoints: u64,
+        /// Bytes of rows in memory.
+        resident_bytes: u64,
+        /// Rows in memory.
+        resident_rows: u64,
+        /// Bytes that message ids take in memory.
+        dedup_bytes: u64,
+        /// The longest stop of the applying thread for a checkpoint or an eviction, in microseconds.
+        pause_max_us: u64,
+        /// No writes for now: the disk or the window of message ids is full.
+        writes_refused: bool,
+        /// Events that the door took since the start.
+        accepted_events: u64,
+        /// Requests that the door took since the start.
+        accepted_requests: u64,
+        /// Requests that were wrong.
+        refused_requests: u64,
+        /// Requests that were told to come again.
+        deferred_requests: u64,
+        /// Erasures in the log.
+        erasure: ErasureStatus,
+    }
+
+    /// Whether the server can do its work.
+    struct Readiness {
+        /// It can.
+        ready: bool,
+        /// What stands in the way.
+        reasons: Vec<String>,
+    }
+
+    /// The process answers.
+    struct Health {
+        /// Always ok.
+        status: String,
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod config;
+mod keys;
+mod log;
+mod replay;
+mod serve;
+
+use crate::config::{ConfigError, Sources};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// One durable event log and one customer profile under everything a retailer runs online.
+#[derive(Debug, Parser)]
+#[command(name = "throughline", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::ServeArguments),
+    /// Prove that the log gives the same state and the same effects again, checkpoint to checkpoint.
+    Replay(replay::ReplayArguments),
+    /// Look into the log of a data directory. Works beside a running server.
+    Log(log::LogArguments),
+    /// Make and rotate the keys that seal data at rest.
+    Keys(keys::KeysArguments),
+    /// Check the configuration, or show what can be set.
+    Config(config::ConfigArguments),
+    /// Print the OpenAPI document of the admin and profile listeners.
+    Openapi,
+    /// Print the version.
+    Version,
+}
+
+/// Where settings come from, for commands that need some.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The configuration file; without it `throughline.toml` of the working directory is read, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory; stands over `data.directory`.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Set one key; stands over the file and the environment. May be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    assignments: Vec<String>,
+}
+
+impl Settings {
+    fn load(&self) -> Result<crate::config::Config, ConfigError> {
+        let mut config =
+            crate::config::load(&Sources::of_process(self.config.clone(), self.assignments.clone()))?;
+        if let Some(directory) = &self.data {
+            config.data.directory.clone_from(directory);
+        }
+        Ok(config)
+    }
+}
+
+/// Runs a command and says how it went.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Openapi => print(&crate::api::openapi()),
+        Command::Version => print(&format!("throughline {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if error.is::<ConfigError>() { WRONG_USAGE } else { FAILED };
+            say(&format!("throughline: {error:#}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Writes to standard output. A reader that has gone away is no failure of ours.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error, where it cannot disturb output that a program reads.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

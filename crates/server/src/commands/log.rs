@@ -1,0 +1,124 @@
+//! `throughline log inspect|verify`.
+
+use super::{Settings, print};
+use crate::calendar::iso;
+use crate::serve::DataDirectory;
+use clap::{Args, Subcommand};
+use env::Env;
+use eventlog::{Damage, LogSummary, VerifyReport};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+#[derive(Debug, Args)]
+pub(super) struct LogArguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say what each segment holds.
+    Inspect(Common),
+    /// Read everything and check every checksum, chain and seal.
+    Verify(Common),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    settings: Settings,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &LogArguments) -> anyhow::Result<()> {
+    let (common, deep) = match &arguments.action {
+        Action::Inspect(common) => (common, false),
+        Action::Verify(common) => (common, true),
+    };
+    let config = common.settings.load()?;
+    let directory = DataDirectory::at(&config.data);
+    let env = Env::real();
+    if !directory.holds_data() {
+        anyhow::bail!("{} holds no log: name a data directory with --data", directory.path().display());
+    }
+    let keyring = directory.keyring(&env)?;
+    let report = if deep {
+        eventlog::verify(&env, directory.path(), keyring.as_ref())?
+    } else {
+        let summary = eventlog::inspect(&env, directory.path(), keyring.as_ref())?;
+        VerifyReport { summary, ..VerifyReport::default() }
+    };
+    print(&if common.json { json_of(&report, deep) } else { text_of(&report, deep) })?;
+    match report.damage {
+        None => Ok(()),
+        Some(damage) => anyhow::bail!("the log is damaged: {}; restore it from its replica or backup", place(&damage)),
+    }
+}
+
+fn text_of(report: &VerifyReport, deep: bool) -> String {
+    let LogSummary { segments, first, next, spares } = &report.summary;
+    let mut text = String::new();
+    for segment in segments {
+        let state = if segment.sealed { "sealed" } else { "open" };
+        let _ = writeln!(
+            text,
+            "{}  {state}  positions {} to {}  {} bytes  {} .. {}",
+            segment.path.display(),
+            segment.first,
+            segment.next,
+            segment.file_bytes,
+            iso(segment.first_at.0),
+            iso(segment.last_at.0),
+        );
+    }
+    let _ = writeln!(text, "{} segments, {spares} spare; positions {first} to {next}", segments.len());
+    if deep {
+        let _ = writeln!(text, "{} records read, {} bytes of them", report.records, report.body_bytes);
+        if let Some(torn) = &report.torn {
+            let _ = writeln!(text, "unfinished at the end (nobody was told about it): {}", place(torn));
+        }
+        if report.damage.is_none() {
+            let _ = writeln!(text, "no damage");
+        }
+    }
+    text
+}
+
+fn json_of(report: &VerifyReport, deep: bool) -> String {
+    let segments: Vec<Value> = report
+        .summary
+        .segments
+        .iter()
+        .map(|segment| {
+            json!({
+                "path": segment.path,
+                "sealed": segment.sealed,
+                "first": segment.first.0,
+                "next": segment.next.0,
+                "file_bytes": segment.file_bytes,
+                "body_bytes": segment.body_bytes,
+                "first_at": iso(segment.first_at.0),
+                "last_at": iso(segment.last_at.0),
+            })
+        })
+        .collect();
+    let mut out = json!({
+        "first": report.summary.first.0,
+        "next": report.summary.next.0,
+        "spares": report.summary.spares,
+        "segments": segments,
+    });
+    if let (true, Some(map)) = (deep, out.as_object_mut()) {
+        map.insert("records".to_owned(), report.records.into());
+        map.insert("body_bytes".to_owned(), report.body_bytes.into());
+        map.insert("torn".to_owned(), report.torn.as_ref().map(place).into());
+        map.insert("damage".to_owned(), report.damage.as_ref().map(place).into());
+    }
+    format!("{out:#}\n")
+}
+
+fn place(damage: &Damage) -> String {
+    format!("{} at byte {}: {}", damage.segment.display(), damage.offset, damage.what)
+}

@@ -1,0 +1,114 @@
+//! `throughline serve`.
+
+use super::{Settings, print, say};
+use crate::config::{LogFormat, Telemetry};
+use crate::serve::{Credentials, Running, StartOptions, start};
+use anyhow::Context as _;
+use clap::Args;
+use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How often the server looks whether its shard still works.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Requests say what time it is (X-Throughline-Log-Time): for imports and demonstrations, in a data directory of
+    /// their own.
+    #[arg(long)]
+    drive_log_time: bool,
+    /// Make a new admin token, for whoever lost theirs. The others stay valid.
+    #[arg(long)]
+    new_admin_token: bool,
+}
+
+pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
+    let config = arguments.settings.load()?;
+    start_logging(&config.telemetry)?;
+    let options =
+        StartOptions { drive_log_time: arguments.drive_log_time, new_credentials: arguments.new_admin_token };
+    let running = start(config, options)?;
+    print(&greeting(&running))?;
+    wait(&running)?;
+    running.stop()?;
+    say("throughline: stopped; everything that was acknowledged is on disk");
+    Ok(())
+}
+
+/// Log lines go to standard error. Nothing else may: no line holds personal data.
+fn start_logging(settings: &Telemetry) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(settings.log_level.word()).context("the log level is not understood")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))
+}
+
+/// Until a signal asks to stop, or the shard stops by itself.
+fn wait(running: &Running) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = tokio::time::sleep(WATCH_INTERVAL) => {
+                    if running.stopped().is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn greeting(running: &Running) -> String {
+    let addresses = running.addresses();
+    let mut text = format!(
+        "throughline {} on {}\n  events in   http://{}\n  admin       http://{}\n  profiles    http://{}\n",
+        env!("CARGO_PKG_VERSION"),
+        running.directory().display(),
+        addresses.ingest,
+        addresses.admin,
+        addresses.profiles,
+    );
+    match running.credentials() {
+        Some(credentials) => introduce(&mut text, running, credentials),
+        None => {
+            let _ = writeln!(text, "Tokens and write keys are those of the first start. Lost? --new-admin-token.");
+        }
+    }
+    text
+}
+
+fn introduce(text: &mut String, running: &Running, credentials: &Credentials) {
+    let addresses = running.addresses();
+    let Credentials { admin_token, browser_write_key, server_write_key } = credentials;
+    let _ = write!(
+        text,
+        "
+Keep these. The token is shown this once and kept nowhere in clear.
+  admin token        {admin_token}
+  server write key   {server_write_key}
+  browser write key  {browser_write_key}
+
+A first order, and the first decision:
+  curl -s -u {server_write_key}: http://{ingest}/v1/track -H 'Content-Type: application/json' -d '{{
+    \"userId\": \"jane\", \"event\": \"Order Completed\", \"messageId\": \"first\",
+    \"properties\": {{\"order_id\": \"1\", \"total\": 20, \"currency\": \"EUR\", \"products\": [{{\"product_id\": \"shoe\"}}]}}}}'
+  curl -s -H 'Authorization: Bearer {admin_token}' http://{profiles}/v1/decide -H 'Content-Type: application/json' \\
+    -d '{{\"identifiers\": [{{\"type\": \"user_id\", \"value\": \"jane\"}}], \"product_id\": \"shoe\"}}'
+",
+        ingest = addresses.ingest,
+        profiles = addresses.profiles,
+    );
+}

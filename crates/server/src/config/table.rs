@@ -1,0 +1,223 @@
+//! The one table of keys.
+
+use super::Config;
+use super::field::Field;
+use std::ops::RangeInclusive;
+
+/// A key as an operator sees it.
+pub struct KeyDoc {
+    /// The table of the file that it stands in.
+    pub section: &'static str,
+    /// Its name there. A number carries its unit as the last word.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// What to write.
+    pub expects: &'static str,
+    /// The least and greatest number, for numbers.
+    pub range: Option<RangeInclusive<u64>>,
+    pub(crate) set: fn(&mut Config, &str) -> bool,
+    pub(crate) show: fn(&Config) -> String,
+}
+
+impl KeyDoc {
+    /// `section.name`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that overrides it.
+    pub fn variable(&self) -> String {
+        format!("THROUGHLINE_{}_{}", self.section, self.name).to_ascii_uppercase()
+    }
+
+    /// The value that holds where nothing is set.
+    pub fn default_text(&self) -> String {
+        (self.show)(&Config::default())
+    }
+
+    /// Sets the key from text, or says what it expects.
+    pub(crate) fn assign(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        if let Some(range) = &self.range {
+            let within = u64::read(text).is_some_and(|number| range.contains(&number));
+            if !within {
+                return Err(format!("a whole number from {} to {}", range.start(), range.end()));
+            }
+        }
+        if (self.set)(config, text) { Ok(()) } else { Err(self.expects.to_owned()) }
+    }
+}
+
+fn expects<T: Field>(_: fn(&Config) -> &T) -> &'static str {
+    T::EXPECTS
+}
+
+fn put<T: Field>(slot: &mut T, text: &str) -> bool {
+    match T::read(text) {
+        Some(value) => {
+            *slot = value;
+            true
+        }
+        None => false,
+    }
+}
+
+/// One row: section, name, then a range for numbers, then what it does.
+macro_rules! key {
+    ($section:ident . $name:ident, $about:literal) => {
+        key!(@ $section.$name, None, $about)
+    };
+    ($section:ident . $name:ident, $range:expr, $about:literal) => {
+        key!(@ $section.$name, Some($range), $about)
+    };
+    (@ $section:ident . $name:ident, $range:expr, $about:literal) => {
+        KeyDoc {
+            section: stringify!($section),
+            name: stringify!($name),
+            about: $about,
+            expects: expects(|config| &config.$section.$name),
+            range: $range,
+            set: |config, text| put(&mut config.$section.$name, text),
+            show: |config| Field::write(&config.$section.$name),
+        }
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// Every key, in the order of the documentation.
+pub fn keys() -> Vec<KeyDoc> {
+    let mut all = listen_and_data();
+    all.extend(engine());
+    all.extend(doors());
+    all
+}
+
+fn listen_and_data() -> Vec<KeyDoc> {
+    vec![
+        key!(listen.ingest, "Where events come in (Segment and RudderStack HTTP APIs)."),
+        key!(listen.admin, "Where operators, metrics and health checks come in. Keep it private."),
+        key!(listen.profiles, "Where profile reads and decisions come in. Keep it private."),
+        key!(
+            listen.behind_proxy,
+            "Says that a proxy which speaks TLS stands before every address that is not loopback. Without it the server \
+             refuses such an address: tokens and personal data would cross the network in clear."
+        ),
+        key!(
+            listen.hosts,
+            "Host names, separated by commas, that requests to the admin and profile listeners may name beside \
+             `localhost` and the listeners' own addresses. Other names are refused: that stops web pages which make a \
+             browser on this machine talk to the server."
+        ),
+        key!(
+            data.directory,
+            "The data directory; made on the first start. One running server per directory. See \
+             [data-directory.md](data-directory.md)."
+        ),
+        key!(
+            data.region,
+            "The number of the jurisdiction that this data stays in; written into every frame of the log. It cannot be \
+             changed later."
+        ),
+        key!(
+            data.master_secret_file,
+            "The file with the master secret (32 bytes), from which the keys for looking up identifiers and sealing \
+             e-mail addresses and phone numbers are derived. Unset: `master.secret` in the data directory, made on the \
+             first start. Without it the data cannot be used: keep a copy."
+        ),
+        key!(
+            data.keyring_file,
+            "The keyring that seals the log at rest (`throughline keys init`). Unset: `keyring` in the data directory, \
+             if there is one; without a keyring the log is not encrypted."
+        ),
+    ]
+}
+
+fn engine() -> Vec<KeyDoc> {
+    vec![
+        key!(log.segment_bytes, MIB..=1 << 30, "The size of one file of the log."),
+        key!(
+            log.retention_age_days,
+            0..=36_500,
+            "Records may go once they are older than this; 0 keeps them for ever. What recovery or a follower still \
+             needs is kept in any case."
+        ),
+        key!(
+            log.retention_bytes,
+            0..=1024 * TIB,
+            "The oldest records may go while the log takes more bytes than this; 0 is no limit."
+        ),
+        key!(
+            state.checkpoint_interval_ms,
+            100..=3_600_000,
+            "The time between checkpoints. A shorter one makes recovery shorter and writes more."
+        ),
+        key!(
+            state.resident_bytes_max,
+            16 * MIB..=64 * TIB,
+            "The memory for rows. Rows beyond it are read from disk when they are needed."
+        ),
+        key!(state.reader_threads, 1..=64, "Threads that read rows from disk ahead of their use."),
+        key!(
+            state.merge_bytes_per_second,
+            MIB..=64 << 30,
+            "How fast background merges of checkpoint files may write."
+        ),
+        key!(
+            queue.items_max,
+            16..=1_000_000,
+            "Requests that may wait for the log; a further one is answered with 429."
+        ),
+        key!(
+            queue.bytes_max,
+            MIB..=64 << 30,
+            "Bytes of events that may wait for the log; a further request is answered with 429."
+        ),
+        key!(
+            dedup.window_hours,
+            24..=24 * 90,
+            "For how long a repeated messageId is recognised and dropped, at least."
+        ),
+        key!(
+            dedup.bytes_max,
+            16 * MIB..=64 * TIB,
+            "The memory and disk that message ids may take. When it is used up the door answers 503: the window never \
+             gets shorter silently."
+        ),
+    ]
+}
+
+fn doors() -> Vec<KeyDoc> {
+    vec![
+        key!(ingest.threads, 0..=256, "Threads of the ingest door; 0 is one per core."),
+        key!(ingest.connections_max, 1..=1_000_000, "Open connections of the ingest door."),
+        key!(
+            ingest.in_flight_bytes_max,
+            16 * MIB..=1 << 40,
+            "Bytes of request bodies that the ingest door holds at once; a further request is answered with 503."
+        ),
+        key!(
+            ingest.default_country,
+            "Where phone numbers without a country code are at home, as two letters (`DE`). Unset: such numbers are no \
+             identifiers."
+        ),
+        key!(
+            ingest.default_currency,
+            "The currency of amounts that come without one, as three letters (`EUR`). Unset: their currency is unknown \
+             and kept apart."
+        ),
+        key!(private.body_bytes_max, KIB..=64 * MIB, "Bytes of one request body of the admin and profile listeners."),
+        key!(private.connections_max, 1..=100_000, "Open connections of the admin and profile listeners, each."),
+        key!(private.request_timeout_ms, 100..=600_000, "The time that one request to them may take."),
+        key!(
+            private.audit_file_bytes_max,
+            64 * KIB..=1 << 40,
+            "The size at which the audit log of reads of personal data starts a new file."
+        ),
+        key!(private.audit_files_max, 1..=10_000, "How many files of the audit log are kept."),
+        key!(telemetry.log_level, "The least important lines that are written to standard error."),
+        key!(telemetry.log_format, "The form of those lines: for people, or one JSON object each."),
+    ]
+}

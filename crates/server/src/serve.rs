@@ -1,0 +1,296 @@
+//! Opens a data directory and starts everything on it: the shard, the ingest door, the private listeners, the
+//! background work after erasures. [`start`] is what the command line, the demo, tests and benches use.
+
+mod audit;
+mod directory;
+mod door;
+mod erasures;
+mod first;
+mod instant;
+mod secrets;
+
+pub(crate) use audit::AuditLog;
+pub use directory::{DataDirectory, DirectoryError, open_options};
+pub(crate) use door::refresh_door;
+pub(crate) use erasures::Erasures;
+pub use first::Credentials;
+pub(crate) use instant::Instant;
+pub(crate) use secrets::Secrets;
+
+use crate::api::{self, Context, Listener, Listening, Rules};
+use crate::config::Config;
+use anyhow::Context as _;
+use collect::http::DoorOptions;
+use collect::settings::SettingsCell;
+use engage::Engage;
+use engine::recovery::{LogSource, STATE_FOLDER};
+use engine::verify::Stretch;
+use engine::{Engine, EngineOptions, OpenOptions, RecoveryReport};
+use env::Env;
+use model::id::Position;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use store::{LocalObjects, Objects};
+
+/// Groups that may wait to be applied follow the engine's own default; what operators set is here.
+const DAY_US: i64 = 24 * 3_600 * 1_000_000;
+/// How long open requests of the door may take once it closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a closing server looks whether the door has emptied.
+const CLOSE_STEP: Duration = Duration::from_millis(10);
+
+/// How to start, beside the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StartOptions {
+    /// Requests drive log time. Only in a data directory that was made so.
+    pub drive_log_time: bool,
+    /// Makes an admin token even if there are some: for whoever lost theirs, and for the demo.
+    pub new_credentials: bool,
+}
+
+/// A server that runs. Stop it with [`Running::stop`].
+pub struct Running {
+    context: Arc<Context>,
+    listeners: Vec<Listening>,
+    erasing: Option<std::thread::JoinHandle<()>>,
+    addresses: Addresses,
+    credentials: Option<Credentials>,
+    recovery: RecoveryReport,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Events.
+    pub ingest: SocketAddr,
+    /// Operators.
+    pub admin: SocketAddr,
+    /// Profiles and decisions.
+    pub profiles: SocketAddr,
+}
+
+/// Starts a server. When this returns, every listener answers.
+pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
+    let env = Env::real();
+    let directory = DataDirectory::open(&config.data, options.drive_log_time)?;
+    let secrets = directory.secrets(&env)?;
+    // Bound first: an occupied port is found before anything is recovered. The door binds its own sockets with
+    // SO_REUSEPORT, which a second server would share silently, so its address is probed without it.
+    drop(bind(config.listen.ingest, "ingest")?);
+    let admin = bind(config.listen.admin, "admin")?;
+    let profiles = bind(config.listen.profiles, "profiles")?;
+    let opening = open_options(&config, &directory, &env)?;
+    let opened = engine::recovery::open(&env, directory.path(), Engage::default, &opening)
+        .with_context(|| format!("the data directory {} could not be opened", directory.path().display()))?;
+    let recovery = opened.report.clone();
+    tell_recovery(&recovery);
+    let engine_options =
+        EngineOptions { term: opened.term, drive_log_time: options.drive_log_time, ..engine_options(&config) };
+    let engine = Engine::start(&env, opened, engine_options).context("the shard could not be started")?;
+    let audit = AuditLog::open(&directory.audit_folder(), &config.private)?;
+    let erasures = Arc::new(Erasures::open(directory.erasure_file())?);
+    let context = Arc::new(Context {
+        engine,
+        config,
+        secrets,
+        audit,
+        erasures,
+        door_settings: Arc::new(SettingsCell::default()),
+        door: OnceLock::new(),
+        changing: tokio::sync::Mutex::new(()),
+        drive_log_time: options.drive_log_time,
+        started: Instant::now(),
+    });
+    match open_doors(&context, admin, profiles, options.new_credentials) {
+        Ok((listeners, credentials)) => {
+            let erasing = erasures::start(&context)?;
+            let addresses = addresses(&context, &listeners)?;
+            Ok(Running { context, listeners, erasing: Some(erasing), addresses, credentials, recovery })
+        }
+        Err(error) => {
+            context.engine.stop();
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Keys and a token that this start made; nothing else ever shows the token.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// What recovery found.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Why the shard has stopped by itself, if it has: the process should end with this reason.
+    pub fn stopped(&self) -> Option<String> {
+        self.context.engine.status().stopped()
+    }
+
+    /// Position after the last applied record.
+    pub fn applied_next(&self) -> Position {
+        self.context.engine.view().as_of().next_position
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.context.config.data.directory
+    }
+
+    /// Replays the log beside the running shard, and compares with the kept checkpoints.
+    pub fn verify(&self) -> anyhow::Result<Vec<Stretch>> {
+        let (env, directory) = (Env::real(), DataDirectory::at(&self.context.config.data));
+        let opening = open_options(&self.context.config, &directory, &env)?;
+        verify_log(&env, directory.path(), self.context.engine.log(), &opening)
+    }
+
+    /// Stops: requests that were taken are answered, a last checkpoint is written. An error says why the shard had
+    /// stopped by itself.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(door) = self.context.door.get() {
+            door.close();
+            let limit = std::time::Instant::now() + CLOSE_TIMEOUT;
+            while std::time::Instant::now() < limit && door.in_flight_bytes() > 0 {
+                std::thread::sleep(CLOSE_STEP);
+            }
+        }
+        for listener in self.listeners.drain(..) {
+            listener.close();
+        }
+        self.context.erasures.stop();
+        if let Some(thread) = self.erasing.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that erases panicked");
+        }
+        let reason = self.stopped();
+        self.context.engine.stop();
+        match reason.or_else(|| self.stopped()) {
+            None => Ok(()),
+            Some(reason) => Err(anyhow::anyhow!("the shard stopped: {reason}")),
+        }
+    }
+}
+
+fn open_doors(
+    context: &Arc<Context>,
+    admin: TcpListener,
+    profiles: TcpListener,
+    new_credentials: bool,
+) -> anyhow::Result<(Vec<Listening>, Option<Credentials>)> {
+    let credentials = first::credentials(context, new_credentials)?;
+    refresh_door(context);
+    let door = door::open(context, door_options(&context.config, context.drive_log_time))?;
+    // Nobody else sets it: there is one door.
+    let _ = context.door.set(door);
+    let routes = Arc::new(api::routes());
+    let mut listeners = Vec::new();
+    for (listener, socket) in [(Listener::Admin, admin), (Listener::Profiles, profiles)] {
+        let private = &context.config.private;
+        let rules = Rules {
+            listener,
+            routes: Arc::clone(&routes),
+            body_bytes_max: size(private.body_bytes_max),
+            connections_max: size(private.connections_max),
+            request_timeout: Duration::from_millis(private.request_timeout_ms),
+            hosts: hosts(&context.config.listen.hosts),
+        };
+        let listening =
+            api::listen(Arc::clone(context), rules, socket).context("a private listener could not be started")?;
+        listeners.push(listening);
+    }
+    Ok((listeners, credentials))
+}
+
+fn addresses(context: &Context, listeners: &[Listening]) -> anyhow::Result<Addresses> {
+    let door = context.door.get().context("the ingest door is not open")?;
+    let [admin, profiles] = listeners else { anyhow::bail!("there are two private listeners") };
+    Ok(Addresses { ingest: door.address(), admin: admin.address, profiles: profiles.address })
+}
+
+fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen at {address}: another program holds the port; stop it, or set listen.{what}")
+    })
+}
+
+fn hosts(list: &str) -> Vec<String> {
+    list.split(',').map(|host| host.trim().to_ascii_lowercase()).filter(|host| !host.is_empty()).collect()
+}
+
+fn tell_recovery(report: &RecoveryReport) {
+    if let Some(position) = report.quarantined {
+        tracing::error!(position = position.0, "a record made the rules fail twice and is skipped from now on");
+    }
+    tracing::info!(
+        replayed = report.replayed,
+        elapsed_ms = report.elapsed_ns / 1_000_000,
+        torn_tail_cut = report.cut.is_some(),
+        "the data directory is open"
+    );
+}
+
+/// A setting as a size. On a 32-bit machine what does not fit is the most there is.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    let age_us = i64::try_from(config.log.retention_age_days).unwrap_or(i64::MAX).saturating_mul(DAY_US);
+    EngineOptions {
+        queue_items_max: size(config.queue.items_max),
+        queue_bytes_max: size(config.queue.bytes_max),
+        checkpoint_interval_ms: config.state.checkpoint_interval_ms,
+        resident_bytes_max: size(config.state.resident_bytes_max),
+        reader_threads: size(config.state.reader_threads),
+        merge_bytes_per_second: config.state.merge_bytes_per_second,
+        retention: eventlog::Retention {
+            age_us: (age_us > 0).then_some(age_us),
+            bytes: Some(config.log.retention_bytes).filter(|bytes| *bytes > 0),
+        },
+        ..EngineOptions::default()
+    }
+}
+
+fn door_options(config: &Config, drive_log_time: bool) -> DoorOptions {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if config.ingest.threads == 0 { cores } else { size(config.ingest.threads) };
+    DoorOptions {
+        threads,
+        connections_max: size(config.ingest.connections_max),
+        in_flight_bytes_max: size(config.ingest.in_flight_bytes_max),
+        trust_forwarded_for: config.listen.behind_proxy,
+        heed_log_time: drive_log_time,
+        close_timeout: CLOSE_TIMEOUT,
+        ..DoorOptions::at(config.listen.ingest)
+    }
+}
+
+/// Replays a data directory that no server has open, and compares with its kept checkpoints.
+pub fn verify_directory(config: &Config) -> anyhow::Result<Vec<Stretch>> {
+    let env = Env::real();
+    let directory = DataDirectory::at(&config.data);
+    let opening = open_options(config, &directory, &env)?;
+    let (log, _) = eventlog::LocalLog::open(&env, directory.path(), opening.log.clone())?;
+    verify_log(&env, directory.path(), &log, &opening)
+}
+
+fn verify_log(
+    env: &Env,
+    directory: &Path,
+    log: &dyn LogSource,
+    opening: &OpenOptions,
+) -> anyhow::Result<Vec<Stretch>> {
+    let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(env, &directory.join(STATE_FOLDER))?);
+    Ok(engine::verify::verify(&objects, log, Engage::default, opening)?)
+}

@@ -1,0 +1,106 @@
+//! The ingest door over the shard: where events go, and what operators have set.
+
+use crate::api::Context;
+use collect::http::{Door, DoorOptions, OpenDoor};
+use collect::settings::{
+    DefaultCurrency, DoorSettings, IdentitySettings, WriteKey as DoorKey, WriteKeyKind as DoorKind,
+};
+use collect::sink::{Done, Sink, SinkError};
+use engage::{Engage, Settings, WriteKeyKind};
+use engine::{Applied, Engine, SubmitError};
+use model::event::IdentifierKind;
+use model::id::Timestamp;
+use model::normalise::PhoneCountry;
+use std::sync::Arc;
+
+/// Hands events to the shard.
+struct ShardSink {
+    engine: Engine<Engage>,
+    /// Log time of requests that name none, where it is driven.
+    driven: bool,
+}
+
+impl Sink for ShardSink {
+    fn submit(&self, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError> {
+        // A request that names no time moves a driven log time nowhere: time 0 is always past.
+        self.hand_over(self.driven.then_some(Timestamp(0)), records, count, done)
+    }
+
+    fn submit_at(&self, log_time: Timestamp, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError> {
+        self.hand_over(Some(log_time), records, count, done)
+    }
+}
+
+impl ShardSink {
+    fn hand_over(
+        &self,
+        log_time: Option<Timestamp>,
+        records: Vec<u8>,
+        count: u32,
+        done: Done,
+    ) -> Result<(), SinkError> {
+        let told = Box::new(move |result: Result<Applied, SubmitError>| {
+            done(result.map(|_| ()).map_err(|error| refused(&error)));
+        });
+        self.engine.submit(records, count, log_time, told).map_err(|error| refused(&error))
+    }
+}
+
+fn refused(error: &SubmitError) -> SinkError {
+    match error {
+        SubmitError::Full { retry_after_s } => SinkError::Full { retry_after_s: *retry_after_s },
+        SubmitError::Unavailable { retry_after_s, .. } => {
+            SinkError::Unavailable { retry_after_s: *retry_after_s }
+        }
+    }
+}
+
+/// Opens the door.
+pub(super) fn open(context: &Arc<Context>, options: DoorOptions) -> anyhow::Result<OpenDoor> {
+    let (clock, source) = (Arc::clone(context), Arc::clone(context));
+    let door = Door {
+        sink: Arc::new(ShardSink { engine: context.engine.clone(), driven: context.drive_log_time }),
+        settings: Arc::clone(&context.door_settings),
+        keys: context.secrets.keys.clone(),
+        now: Arc::new(move || clock.log_time()),
+        fresh: Arc::new(move || source.secrets.fresh()),
+        fallback: None,
+    };
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())
+    };
+    Ok(door.open(options, &spawn)?)
+}
+
+/// Brings what the door judges by up to what the shard has applied.
+pub(crate) fn refresh_door(context: &Context) {
+    let settings = context.engine.view().settings();
+    context.door_settings.store(door_settings(&settings, context));
+}
+
+fn door_settings(settings: &Settings, context: &Context) -> DoorSettings {
+    let write_keys = settings.write_keys.iter().map(|key| {
+        let kind = match key.kind {
+            WriteKeyKind::Browser => DoorKind::Browser,
+            WriteKeyKind::Server => DoorKind::Server,
+        };
+        let door = DoorKey { number: key.number, kind, enabled: key.enabled, value_counts: key.value_counts };
+        (key.key.clone(), door)
+    });
+    let built_in = IdentifierKind::DEVICE_ID.0;
+    let external_kinds = settings
+        .identity
+        .kinds
+        .iter()
+        .filter(|rule| rule.kind > built_in)
+        .map(|rule| (rule.name.clone(), IdentifierKind(rule.kind)));
+    let ingest = &context.config.ingest;
+    let currency = <[u8; 3]>::try_from(ingest.default_currency.as_bytes());
+    DoorSettings {
+        write_keys: write_keys.collect(),
+        identity: IdentitySettings { external_kinds: external_kinds.collect() },
+        default_country: PhoneCountry::find(&ingest.default_country),
+        default_currency: currency.map(DefaultCurrency).unwrap_or_default(),
+        ..DoorSettings::default()
+    }
+}

@@ -1,0 +1,377 @@
+//! Takes erased people out of the sealed log.
+//!
+//! The state of a person goes when the erasing record is applied. Here a thread follows the effects that say so and
+//! rewrites every closed segment in which the person still stands. What it knows is in a small file, so a restart goes
+//! on where the last run stopped; rewriting twice is the same as once. The segment that is being written waits until
+//! it is full.
+
+use crate::api::Context;
+use engage::effect::{Body, ERASED};
+use engage::{ErasedNode, Extent, redact};
+use engine::IssuedEffect;
+use eventlog::{Frame, LogError, LogHandle, SegmentSummary};
+use model::codec::Encoder;
+use model::id::{EffectId, Key, Position};
+use model::record::{RecordKind, decode_records, encode_record};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How often the effects are looked at when nobody calls.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an answer of the shard may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Effects read at once.
+const EFFECTS_MAX: usize = 1_000;
+/// Effects are acknowledged after so many, so the outbox holds the last ones for whoever looks at it.
+const EFFECTS_KEPT: u64 = 16_384;
+/// Erasures that are worked on together; further ones wait in the outbox.
+const PENDING_MAX: usize = 10_000;
+/// A larger file is none of ours.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// The name under which effects are acknowledged.
+const CONSUMER: &str = "erasure";
+
+/// The file cannot be used.
+#[derive(Debug, Error)]
+#[error("{path} cannot be read ({what}): it says which erasures the log still waits for; put its copy back")]
+pub(crate) struct ErasuresError {
+    path: PathBuf,
+    what: String,
+}
+
+/// What is known and what is done, for the thread and for status.
+pub(crate) struct Erasures {
+    path: PathBuf,
+    shared: Mutex<Shared>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Shared {
+    stored: Stored,
+    called: bool,
+    stopping: bool,
+    segments_done: u64,
+    segments_total: u64,
+    records_emptied: u64,
+    problem: Option<String>,
+}
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    /// Effects up to this one were looked at: position and ordinal.
+    seen: Option<(u64, u32)>,
+    /// Erasures before this position are out of the log.
+    done_before: u64,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pending {
+    /// Records before this one are to be emptied.
+    position: u64,
+    /// Segments before this position are done.
+    rewritten_before: u64,
+    /// Nodes, and how much of each goes.
+    nodes: Vec<(String, u8)>,
+}
+
+/// What status shows.
+pub(crate) type Shown = crate::api::ErasureStatus;
+
+impl Erasures {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, ErasuresError> {
+        let failed = |what: String| ErasuresError { path: path.clone(), what };
+        let stored = match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
+            Err(error) => return Err(failed(error.to_string())),
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(failed("it is too large".to_owned())),
+            Ok(_) => {
+                let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+                serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?
+            }
+        };
+        let shared = Mutex::new(Shared { stored, ..Shared::default() });
+        Ok(Self { path, shared, wake: Condvar::new() })
+    }
+
+    /// Asks the thread to look at once.
+    pub(crate) fn look(&self) {
+        self.lock().called = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn status(&self) -> Shown {
+        let shared = self.lock();
+        Shown {
+            pending: shared.stored.pending.len() as u64,
+            done_before_position: shared.stored.done_before,
+            segments_done: shared.segments_done,
+            segments_total: shared.segments_total,
+            records_emptied: shared.records_emptied,
+            problem: shared.problem.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Waits for a call or the interval. `false` at the end.
+    fn wait(&self) -> bool {
+        let shared = self.lock();
+        let idle = |shared: &mut Shared| !shared.called && !shared.stopping;
+        let (mut shared, _) =
+            self.wake.wait_timeout_while(shared, LOOK_INTERVAL, idle).unwrap_or_else(PoisonError::into_inner);
+        shared.called = false;
+        !shared.stopping
+    }
+
+    /// Changes what is stored: on disk first, so that memory never knows more than a restart would.
+    fn change(&self, change: impl FnOnce(&mut Stored)) -> io::Result<()> {
+        let mut stored = self.lock().stored.clone();
+        change(&mut stored);
+        replace_file(&self.path, &serde_json::to_vec(&stored).map_err(io::Error::other)?)?;
+        self.lock().stored = stored;
+        Ok(())
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(context: &Arc<Context>) -> io::Result<std::thread::JoinHandle<()>> {
+    let context = Arc::clone(context);
+    std::thread::Builder::new().name("erase".to_owned()).spawn(move || run(&context))
+}
+
+fn run(context: &Context) {
+    let erasures = &context.erasures;
+    let mut cursor = erasures.lock().stored.seen.map(effect_id);
+    let mut unacknowledged = 0;
+    acknowledge(context, cursor);
+    loop {
+        let outcome = follow(context, &mut cursor, &mut unacknowledged).and_then(|()| work(context));
+        let mut shared = erasures.lock();
+        match outcome {
+            Ok(()) => shared.problem = None,
+            Err(error) if shared.problem.as_deref() != Some(&error) => {
+                tracing::warn!(error, "erased people are still in the log; it is tried again");
+                shared.problem = Some(error);
+            }
+            Err(_) => {}
+        }
+        drop(shared);
+        if !erasures.wait() {
+            break;
+        }
+    }
+}
+
+fn effect_id((position, ordinal): (u64, u32)) -> EffectId {
+    EffectId { position: Position(position), ordinal }
+}
+
+/// Looks at the effects that are new.
+fn follow(context: &Context, cursor: &mut Option<EffectId>, unacknowledged: &mut u64) -> Result<(), String> {
+    while !context.erasures.is_stopping() && context.erasures.lock().stored.pending.len() < PENDING_MAX {
+        let effects = effects_after(context, *cursor)?;
+        let Some(last) = effects.last() else { break };
+        let (seen, full) = (last.id, effects.len() == EFFECTS_MAX);
+        let found: Vec<Pending> = effects.iter().filter_map(pending_of).collect();
+        *unacknowledged += effects.len() as u64;
+        let acknowledge_now = *unacknowledged >= EFFECTS_KEPT;
+        if acknowledge_now || !found.is_empty() {
+            let store = |stored: &mut Stored| {
+                stored.seen = Some((seen.position.0, seen.ordinal));
+                stored.pending.extend(found);
+            };
+            context.erasures.change(store).map_err(|error| error.to_string())?;
+        }
+        if acknowledge_now {
+            // What was looked at before this page; the page itself stays to be seen.
+            acknowledge(context, *cursor);
+            *unacknowledged = 0;
+        }
+        *cursor = Some(seen);
+        if !full {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn effects_after(context: &Context, cursor: Option<EffectId>) -> Result<Vec<IssuedEffect>, String> {
+    let (word, answer) = std::sync::mpsc::sync_channel(1);
+    let tell = move |effects| {
+        let _ = word.send(effects);
+    };
+    context.engine.effects_after(cursor, EFFECTS_MAX, tell).map_err(|error| error.to_string())?;
+    answer.recv_timeout(ANSWER_TIMEOUT).map_err(|_| "the shard does not say what its outbox holds".to_owned())
+}
+
+fn pending_of(effect: &IssuedEffect) -> Option<Pending> {
+    if effect.effect.kind != ERASED {
+        return None;
+    }
+    match Body::decode(effect.effect.kind, &effect.effect.body) {
+        Ok(Body::Erased { nodes, position }) => {
+            let nodes = nodes.iter().map(|(node, extent)| (node.to_string(), *extent as u8)).collect();
+            Some(Pending { position: position.0, rewritten_before: 0, nodes })
+        }
+        _ => {
+            tracing::error!(effect = %effect.id, "an erasure cannot be read: start the version that wrote it");
+            None
+        }
+    }
+}
+
+/// Tells the shard which effects need not be kept for us. A refusal costs memory only; the next one makes up for it.
+fn acknowledge(context: &Context, cursor: Option<EffectId>) {
+    let mut body = Vec::new();
+    let mut encoder = Encoder(&mut body);
+    encoder.text(CONSUMER);
+    encoder.u64(cursor.map_or(0, |cursor| cursor.position.0));
+    let mut records = Vec::new();
+    encode_record(&mut records, RecordKind::ACKNOWLEDGED, &body);
+    if let Err(error) = context.engine.submit(records, 1, context.submission_time(), Box::new(|_| {})) {
+        tracing::warn!(error = %error, "effects could not be acknowledged");
+    }
+}
+
+/// Rewrites closed segments that no round has seen since the erasures came.
+fn work(context: &Context) -> Result<(), String> {
+    let erasures = &context.erasures;
+    let pending = erasures.lock().stored.pending.clone();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let log = context.engine.log();
+    let mut segments = log.segments();
+    let Some(open) = segments.pop() else { return Ok(()) };
+    let until = pending.iter().map(|one| one.position).max().unwrap_or(0);
+    let from = pending.iter().map(|one| one.rewritten_before).min().unwrap_or(0);
+    segments.retain(|segment| segment.first.0 < until && segment.next.0 > from);
+    {
+        let mut shared = erasures.lock();
+        shared.segments_done = 0;
+        shared.segments_total = segments.len() as u64;
+    }
+    let erased = index(&pending);
+    for segment in &segments {
+        if erasures.is_stopping() {
+            return Ok(());
+        }
+        let emptied = rewrite(log, segment, &erased).map_err(|error| error.to_string())?;
+        let mut shared = erasures.lock();
+        shared.segments_done += 1;
+        shared.records_emptied += emptied;
+    }
+    let finished = pending.iter().filter(|one| one.position <= open.first.0).count();
+    if finished > 0 {
+        log.forget_used_files().map_err(|error| error.to_string())?;
+    }
+    if finished > 0 || !segments.is_empty() {
+        let settle = |stored: &mut Stored| {
+            for one in &mut stored.pending {
+                one.rewritten_before = open.first.0;
+            }
+            let done = stored.pending.iter().filter(|one| one.position <= open.first.0);
+            stored.done_before = done.map(|one| one.position).max().unwrap_or(0).max(stored.done_before);
+            stored.pending.retain(|one| one.position > open.first.0);
+        };
+        erasures.change(settle).map_err(|error| error.to_string())?;
+    }
+    if finished > 0 {
+        tracing::info!(erasures = finished, "erased people are out of the log");
+    }
+    Ok(())
+}
+
+/// By node. One node may have been erased several times.
+type Index = BTreeMap<Key, Vec<ErasedNode>>;
+
+fn index(pending: &[Pending]) -> Index {
+    let mut index = Index::new();
+    for one in pending {
+        for (node, extent) in &one.nodes {
+            if let (Ok(key), Ok(extent)) = (u128::from_str_radix(node, 16), Extent::from_u8(*extent)) {
+                let erased = ErasedNode { position: Position(one.position), extent };
+                index.entry(Key(key)).or_default().push(erased);
+            }
+        }
+    }
+    index
+}
+
+/// Rewrites one segment, if anybody erased stands in it. Returns how many records were emptied.
+fn rewrite(log: &LogHandle, segment: &SegmentSummary, erased: &Index) -> Result<u64, LogError> {
+    let mut reader = log.read_from(segment.first)?;
+    let mut concerned = false;
+    while let Some(frame) = reader.next()? {
+        if frame.first >= segment.next {
+            break;
+        }
+        if emptied(&frame, erased).1 > 0 {
+            concerned = true;
+            break;
+        }
+    }
+    if !concerned {
+        return Ok(0);
+    }
+    let mut count = 0;
+    log.rewrite_segment(segment.first, &mut |frame| {
+        let (body, changed) = emptied(&frame, erased);
+        count += changed;
+        if changed == 0 { frame } else { Frame { body, ..frame } }
+    })?;
+    Ok(count)
+}
+
+/// The body of a frame without the erased, and how many records changed. A frame that cannot be read stays as it is:
+/// recovery will refuse it with a better message.
+fn emptied(frame: &Frame, erased: &Index) -> (Vec<u8>, u64) {
+    let mut body = Vec::with_capacity(frame.body.len());
+    let mut changed = 0;
+    for record in decode_records(&frame.body, frame.first, frame.received_at) {
+        let Ok(record) = record else { return (Vec::new(), 0) };
+        let find = |key: Key| {
+            let before = erased.get(&key)?.iter().filter(|node| record.position < node.position);
+            // The widest holds: its number is the smallest.
+            before.copied().min_by_key(|node| node.extent as u8)
+        };
+        match redact(&record, find) {
+            Some(empty) => {
+                encode_record(&mut body, record.kind, &empty);
+                changed += 1;
+            }
+            None => encode_record(&mut body, record.kind, record.body),
+        }
+    }
+    (body, changed)
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}

@@ -7,6 +7,7 @@ use env::seeded::{Faults, Seed, World};
 use eventlog::{Frame, LocalLog, Log, LogError, LogOptions, LogReader, SealStep, verify};
 use model::id::{Position, Term, Timestamp};
 
+/// More with `EVENTLOG_SEEDS=100000`.
 const SEEDS: u64 = 3_000;
 const STEPS: u64 = 60;
 
@@ -278,7 +279,8 @@ impl Life {
 #[test]
 fn nothing_acknowledged_is_lost_whatever_happens() {
     let mut seen = Seen::default();
-    for number in 0..SEEDS {
+    let seeds = std::env::var("EVENTLOG_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    for number in 0..seeds {
         let run = std::panic::catch_unwind(|| {
             let mut life = Life::new(number);
             let mut seen = Seen::default();

@@ -156,7 +156,7 @@ fn a_slow_reader_keeps_the_old_file() {
     // Larger than what a reader reads at once, so that it comes back to the file.
     let options = LogOptions { segment_bytes: 1 << 20, ..small_options(false) };
     let (mut log, _) = open(&world.env(), &options);
-    let mut expected = vec![append_one(&mut log, 5_000)];
+    let mut expected: Vec<_> = (0..150).map(|_| append_one(&mut log, 5_000)).collect();
     let mut reader = log.read_from(log.first_position()).unwrap();
     let mut found = vec![reader.next().unwrap().unwrap()];
     for _ in 0..1_000 {

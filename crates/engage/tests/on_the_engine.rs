@@ -8,6 +8,7 @@ mod shard;
 
 use engage::{Answer, Command, Decision, Engage, Operation, Parting, ProfileRead, Query, Reply, WhoToErase};
 use engine::recovery::{OpenOptions, open};
+use engine::verify::verify;
 use engine::{Applied, Engine, EngineOptions};
 use env::Env;
 use model::event::OrderChange;
@@ -15,8 +16,9 @@ use model::id::{Key, Timestamp};
 use model::record::{RecordKind, encode_record};
 use shard::{Happening, Id, browser, email, user};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use store::{LocalObjects, Objects};
 
 struct Folder(PathBuf);
 
@@ -45,7 +47,11 @@ impl Shop {
         let env = Env::real();
         let opened = open(&env, &folder.0, || Engage, &OpenOptions::default()).unwrap();
         // Checkpoints and eviction all the time, so that rows come back from the disk.
-        let options = EngineOptions { checkpoint_interval_ms: 20, ..EngineOptions::default() };
+        let options = EngineOptions {
+            checkpoint_interval_ms: 20,
+            resident_bytes_max: 32 << 10,
+            ..EngineOptions::default()
+        };
         // Messages of one opening must differ from those of another.
         let message = opened.core.as_of().next_position.0 * 1_000;
         Self { engine: Engine::start(&env, opened, options).unwrap(), message }
@@ -54,7 +60,7 @@ impl Shop {
     fn submit(&self, kind: RecordKind, bodies: &[Vec<u8>]) -> Applied {
         let mut records = Vec::new();
         bodies.iter().for_each(|body| encode_record(&mut records, kind, body));
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         let done = Box::new(move |outcome| drop(tell.send(outcome)));
         self.engine.submit(records, bodies.len() as u32, None, done).unwrap();
         told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap()
@@ -80,7 +86,7 @@ impl Shop {
     }
 
     fn profile(&self, id: Id) -> Option<Box<ProfileRead>> {
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         self.engine.query(Query::Identifier(id.key()), move |answer| drop(tell.send(answer))).unwrap();
         match told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap().0 {
             Answer::Profile(profile, _) => profile,
@@ -143,5 +149,17 @@ fn people_survive_restarts() {
         assert!(before.iter().flatten().any(|profile| !profile.suppressed.scopes.is_empty()));
         shop.engine.stop();
         assert_eq!(shop.engine.status().stopped(), None);
+        verify_replay(&folder, &shop);
+    }
+}
+
+/// Every kept checkpoint comes out the same when the log is applied again, state and effects, byte for byte.
+fn verify_replay(folder: &Folder, shop: &Shop) {
+    let directory = folder.0.join(engine::recovery::STATE_FOLDER);
+    let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(&Env::real(), &directory).unwrap());
+    let stretches = verify(&objects, shop.engine.log(), || Engage, &OpenOptions::default()).unwrap();
+    assert!(!stretches.is_empty());
+    for stretch in stretches {
+        assert!(stretch.is_exact(), "{stretch:?}");
     }
 }

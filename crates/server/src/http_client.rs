@@ -66,14 +66,18 @@ impl Endpoint {
         let rest = match url.split_once("://") {
             Some(("http", rest)) => rest,
             Some(("https", _)) => {
-                return Err(wrong("only http is spoken here; put a TLS proxy on this machine and send to that"));
+                return Err(wrong(
+                    "only http is spoken here; put a TLS proxy on this machine and send to that",
+                ));
             }
             _ => return Err(wrong("it must begin with http://")),
         };
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let clean = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if host.is_empty() || host.contains(['@', '?', '#']) || !clean(host) {
-            return Err(wrong("it needs a host after http://, and nothing but host and port before the path"));
+            return Err(wrong(
+                "it needs a host after http://, and nothing but host and port before the path",
+            ));
         }
         if path.contains(['?', '#']) || !clean(path) {
             return Err(wrong("it may hold a path, but no query, fragment or blanks"));

@@ -59,8 +59,7 @@ impl Head {
             _ => return Err("it is not HTTP/1.1"),
         };
         let status = rest.get(..3).and_then(|digits| digits.parse().ok()).ok_or("its status is no number")?;
-        let mut head =
-            Self { status, content_length: None, chunked: false, keep_alive, retry_after_s: None };
+        let mut head = Self { status, content_length: None, chunked: false, keep_alive, retry_after_s: None };
         for (count, line) in lines.enumerate() {
             if count >= HEADERS_MAX {
                 return Err("it has too many headers");

@@ -16,11 +16,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            attempts_max: 10,
-            first_wait: Duration::from_millis(200),
-            wait_max: Duration::from_secs(300),
-        }
+        Self { attempts_max: 10, first_wait: Duration::from_millis(200), wait_max: Duration::from_secs(300) }
     }
 }
 

@@ -25,7 +25,9 @@ fn addresses_say_where_to_send_or_what_is_wrong() {
         let endpoint = Endpoint::parse(url).unwrap();
         assert_eq!((endpoint.authority.as_str(), endpoint.prefix.as_str()), (authority, prefix), "{url}");
     }
-    for url in ["", "h:1", "https://h", "ftp://h", "http://", "http:///x", "http://a b", "http://u@h", "http://h/?q"] {
+    for url in
+        ["", "h:1", "https://h", "ftp://h", "http://", "http:///x", "http://a b", "http://u@h", "http://h/?q"]
+    {
         assert!(matches!(Endpoint::parse(url), Err(HttpError::Url { .. })), "{url}");
     }
 }
@@ -35,7 +37,11 @@ fn every_framing_of_an_answer_is_read_and_the_connection_kept_where_it_can_be() 
     let answers: [(&str, u16, &str); 7] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok"),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length:2\r\n\r\nok", 200, "ok"),
-        ("HTTP/1.1 400 B\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nno\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n", 400, "no!"),
+        (
+            "HTTP/1.1 400 B\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nno\r\n1\r\n!\r\n0\r\nT: 1\r\n\r\n",
+            400,
+            "no!",
+        ),
         ("HTTP/1.1 204 \r\n\r\n", 204, ""),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 200, ""),
         ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, "x"),

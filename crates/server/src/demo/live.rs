@@ -1,0 +1,114 @@
+//! The live line, and what the server says about itself.
+
+use super::Stage;
+use super::sender::Progress;
+use super::terminal::{Terminal, grouped};
+use crate::calendar::date;
+use crate::http_client::{Client, Credential, Endpoint, Request};
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long everything acknowledged may take to show up in the server's figures at the end.
+const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// How often that is looked at, and how soon the live line notices the end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is read of `GET /admin/v1/status`; other members are left alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub(super) durable_next: u64,
+    pub(super) applied_next: u64,
+    /// Repeated events that were dropped, since the log began.
+    pub(super) duplicates: u64,
+    /// Records that were set aside because they made the rules fail.
+    pub(super) skipped: u64,
+    pub(super) profiles: u64,
+    pub(super) merges: u64,
+    pub(super) suppressions_active: u64,
+    /// Events applied, repetitions left out; where the server counts them.
+    pub(super) events: Option<u64>,
+    /// Orders known; where the server counts them.
+    pub(super) orders: Option<u64>,
+    /// Edges between identifiers that were refused; where the server counts them.
+    pub(super) refused_edges: Option<u64>,
+}
+
+impl Status {
+    fn lag(&self) -> u64 {
+        self.durable_next.saturating_sub(self.applied_next)
+    }
+}
+
+/// Asks the server about itself.
+pub(super) struct Watch {
+    client: Client,
+}
+
+impl Watch {
+    pub(super) fn new(stage: &dyn Stage) -> Result<Self> {
+        let endpoint = Endpoint::parse(&format!("http://{}", stage.admin()))?;
+        let credential = Credential::Bearer(stage.admin_token().to_owned());
+        Ok(Self { client: Client::new(endpoint, &credential) })
+    }
+
+    pub(super) fn status(&mut self) -> Result<Status> {
+        let request = Request { method: "GET", path: "/admin/v1/status", headers: &[], body: b"" };
+        let response = self.client.send(request)?;
+        ensure!(
+            response.status == 200,
+            "/admin/v1/status answered {}: {}",
+            response.status,
+            response.quote()
+        );
+        serde_json::from_slice(&response.body)
+            .context("/admin/v1/status answered something else than figures")
+    }
+
+    /// The figures once all that is durable is applied.
+    pub(super) fn settled(&mut self) -> Result<Status> {
+        let began = Instant::now();
+        loop {
+            let status = self.status()?;
+            if status.lag() == 0 || began.elapsed() > SETTLE_MAX {
+                return Ok(status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Draws the live line until `ended`. Figures that do not come leave the line without them: the run goes on.
+    pub(super) fn draw(mut self, progress: &Progress, terminal: &Terminal, ended: &AtomicBool) {
+        let mut before = (Instant::now(), 0_u64);
+        let mut status = Status::default();
+        while !ended.load(Relaxed) {
+            std::thread::sleep(LOOK_EVERY);
+            if before.0.elapsed() < terminal.every() {
+                continue;
+            }
+            let accepted = progress.accepted.load(Relaxed);
+            let passed_s = before.0.elapsed().as_secs_f64();
+            let per_second = (accepted.saturating_sub(before.1)) as f64 / passed_s.max(1e-9);
+            before = (Instant::now(), accepted);
+            let known = self.status().map(|latest| status = latest).is_ok();
+            let mut line = format!(
+                "{}  {} events  {}/s",
+                date(progress.log_time_us.load(Relaxed)),
+                grouped(accepted),
+                grouped(per_second as u64)
+            );
+            if known {
+                line.push_str(&format!(
+                    "  {} profiles  {} merges  {} suppressions  lag {}",
+                    grouped(status.profiles),
+                    grouped(status.merges),
+                    grouped(status.suppressions_active),
+                    grouped(status.lag())
+                ));
+            }
+            terminal.progress(&line);
+        }
+    }
+}

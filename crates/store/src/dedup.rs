@@ -6,12 +6,13 @@
 //! never goes back: an earlier `at` counts as the latest one seen. The answers are a function of the sequence of
 //! `(id, at)` alone: when files are written, merged or dropped never changes one.
 //!
-//! **How.** One Bloom filter per bucket says of most new ids that they are new (a cache miss for each, all at once).
+//! **How.** A few Bloom filters, each for half a window, say of most new ids that they are new (a cache miss for each, all at once).
 //! A hit is confirmed: against the exact sets of ids that no file holds yet, and against the bucket's sorted id files.
 //! [`DedupReader::confirm`] does both for many ids at once outside the writer, which is then left with its own newest
 //! filter and the ids in memory.
 
 mod files;
+mod groups;
 mod ids;
 mod merging;
 mod shared;
@@ -20,6 +21,7 @@ use crate::StoreError;
 use crate::filter::{Probe, SharedFilter};
 use crate::manifest::{BucketState, CURRENT, DedupManifest};
 use crate::objects::Objects;
+use groups::Group;
 use ids::IdSet;
 use model::id::{Key, Timestamp};
 use std::sync::Arc;
@@ -27,15 +29,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub(crate) use files::IdFile;
 pub(crate) use merging::IdMergeJob;
+use shared::ShownFilters;
 pub use shared::{DedupReader, Hint};
 pub(crate) use shared::{DedupShared, FileSet};
 
 /// Bytes an id takes in its file.
 pub const ID_BYTES: u64 = 16;
-/// Filter bits per id.
-const BITS_PER_ID: u64 = 16;
-/// The smallest filter is made for so many ids.
-const FILTER_IDS_MIN: u64 = 1 << 16;
 const HOUR_US: i64 = 3_600_000_000;
 
 /// How long ids are remembered and how much they may take.
@@ -96,14 +95,6 @@ pub struct DedupInterval {
     pub(crate) buckets: Vec<BucketState>,
 }
 
-struct Bucket {
-    state: BucketState,
-    /// Newest last.
-    filters: Vec<Arc<SharedFilter>>,
-    /// Ids that the newest filter still takes.
-    room: u64,
-}
-
 /// The window. One writer owns it.
 pub struct DedupWindow {
     shared: Arc<DedupShared>,
@@ -111,8 +102,10 @@ pub struct DedupWindow {
     at: Timestamp,
     turn_at: i64,
     /// Live buckets, oldest first; the last one may be the current one.
-    buckets: Vec<Bucket>,
-    /// All filters of all buckets, newest first.
+    buckets: Vec<BucketState>,
+    /// The filters of the live buckets, oldest first.
+    groups: Vec<Group>,
+    /// The same filters in a row, newest first.
     filters: Vec<Arc<SharedFilter>>,
     /// Ids of this interval, by bucket, oldest first.
     open: Vec<(i64, IdSet)>,
@@ -142,6 +135,7 @@ impl DedupWindow {
             at: if manifest.bucket_us == 0 { Timestamp(i64::MIN) } else { manifest.at },
             turn_at: i64::MIN,
             buckets: Vec::new(),
+            groups: Vec::new(),
             filters: Vec::new(),
             open: Vec::new(),
             pending: Vec::new(),
@@ -151,9 +145,8 @@ impl DedupWindow {
             live: 0,
             last_interval_ids: 0,
         };
-        for (number, state) in manifest.buckets.iter().enumerate() {
-            let current = number + 1 == manifest.buckets.len();
-            let ids = window.load_bucket(objects, manifest, *state, current)?;
+        for state in &manifest.buckets {
+            let ids = window.load_bucket(objects, manifest, *state)?;
             files.buckets.insert(state.bucket, ids);
         }
         window.shared.set_files(files);
@@ -166,16 +159,21 @@ impl DedupWindow {
         objects: &dyn Objects,
         manifest: &DedupManifest,
         state: BucketState,
-        current: bool,
     ) -> Result<Vec<Arc<IdFile>>, StoreError> {
-        let before = self.buckets.last().map_or(0, |bucket| bucket.state.count);
-        let capacity = if current { grown(state.count.max(before)) } else { state.count };
-        let filter = SharedFilter::new(capacity.max(FILTER_IDS_MIN), BITS_PER_ID);
+        let number = self.options.group_of(state.bucket);
+        if self.groups.last().is_none_or(|group| group.number() < number) {
+            let same = manifest.buckets.iter().filter(|same| self.options.group_of(same.bucket) == number);
+            let foreseen = self.groups.last().map_or(0, Group::ids_foreseen);
+            self.groups.push(Group::new(number, same.map(|same| same.count).sum::<u64>().max(foreseen)));
+        }
         let mut found = BucketState { bucket: state.bucket, count: 0, digest: 0 };
         let mut files = Vec::new();
         for entry in manifest.files.iter().filter(|entry| entry.bucket == state.bucket) {
+            let mut group = self.groups.last_mut();
             let file = IdFile::open(objects, entry, &mut |id| {
-                filter.insert(Probe::of_id(id));
+                if let Some(group) = &mut group {
+                    group.insert(Probe::of_id(id));
+                }
                 found.count += 1;
                 found.digest = found.digest.wrapping_add(digest_of(id));
             })?;
@@ -186,8 +184,7 @@ impl DedupWindow {
             return Err(StoreError::Damaged { object: CURRENT.to_owned(), offset: 0, reason });
         }
         self.live += state.count;
-        let room = filter.capacity().saturating_sub(state.count);
-        self.buckets.push(Bucket { state, room, filters: vec![Arc::new(filter)] });
+        self.buckets.push(state);
         Ok(files)
     }
 
@@ -249,15 +246,15 @@ impl DedupWindow {
 
     /// What the live buckets hold, oldest first: the same for the same sequence of ids and times, on every machine.
     pub fn buckets(&self) -> Vec<BucketState> {
-        self.buckets.iter().map(|bucket| bucket.state).collect()
+        self.buckets.clone()
     }
 
     /// One number for [`DedupWindow::buckets`].
     pub fn digest(&self) -> u128 {
         self.buckets.iter().fold(0, |sum, bucket| {
-            let number = u128::from(bucket.state.bucket as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            sum.wrapping_add(bucket.state.digest ^ number).wrapping_mul(0x0000_0001_0000_01B3)
-                ^ u128::from(bucket.state.count)
+            let number = u128::from(bucket.bucket as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            sum.wrapping_add(bucket.digest ^ number).wrapping_mul(0x0000_0001_0000_01B3)
+                ^ u128::from(bucket.count)
         })
     }
 
@@ -274,13 +271,13 @@ impl DedupWindow {
             through: interval,
             parts: self.pending.clone(),
             at: self.at,
-            oldest_live: self.buckets.first().map_or(i64::MIN, |bucket| bucket.state.bucket),
+            oldest_live: self.buckets.first().map_or(i64::MIN, |bucket| bucket.bucket),
             bucket_us: self.options.bucket_us,
             buckets: self.buckets(),
         }
     }
 
-    /// Forgets the ids in memory that committed files hold, and takes over filters that merges have rebuilt.
+    /// Forgets the ids in memory that committed files hold.
     fn retire(&mut self) {
         let filed_through = self.shared.files().filed_through;
         let retired = self.pending.extract_if(.., |part| part.interval <= filed_through).collect();
@@ -290,47 +287,44 @@ impl DedupWindow {
         self.memory_from = in_memory.min().unwrap_or(i64::MAX);
         // Freeing a large set takes its time, which is the checkpoint thread's to spend.
         self.shared.bury_parts(retired);
-        let mut changed = false;
-        for (number, filter) in self.shared.take_rebuilt() {
-            let Some(bucket) = self.buckets.iter_mut().rev().skip(1).find(|live| live.state.bucket == number)
-            else {
-                continue;
-            };
-            let old = std::mem::replace(&mut bucket.filters, vec![filter]);
-            self.shared.bury_filters(old);
-            changed = true;
-        }
-        if changed {
-            self.show_filters();
-        }
     }
 
     /// A bucket begins or leaves the window.
     fn turn(&mut self) {
         let oldest = self.options.oldest_live(self.at);
-        for bucket in self.buckets.extract_if(.., |bucket| bucket.state.bucket < oldest) {
-            self.live -= bucket.state.count;
-            self.shared.bury_filters(bucket.filters);
+        for bucket in self.buckets.extract_if(.., |bucket| bucket.bucket < oldest) {
+            self.live -= bucket.count;
+        }
+        let oldest_group = self.options.group_of(oldest);
+        for group in self.groups.extract_if(.., |group| group.number() < oldest_group) {
+            self.shared.bury_filters(group.into_filters());
         }
         let number = self.at.0.div_euclid(self.options.bucket_us);
-        if self.buckets.last().is_none_or(|bucket| bucket.state.bucket < number) {
-            let before = self.buckets.last().map_or(0, |bucket| bucket.state.count);
-            let capacity = grown(before).max(FILTER_IDS_MIN);
-            self.buckets.push(Bucket {
-                state: BucketState { bucket: number, count: 0, digest: 0 },
-                filters: vec![Arc::new(SharedFilter::new(capacity, BITS_PER_ID))],
-                room: capacity,
-            });
+        if self.buckets.last().is_none_or(|bucket| bucket.bucket < number) {
+            self.buckets.push(BucketState { bucket: number, count: 0, digest: 0 });
+        }
+        let group = self.options.group_of(number);
+        if self.groups.last().is_none_or(|last| last.number() < group) {
+            self.groups.push(Group::new(group, self.groups.last().map_or(0, Group::ids_foreseen)));
         }
         self.turn_at = self.options.next_turn(self.at);
         self.show_filters();
     }
 
     fn show_filters(&mut self) {
-        let newest_first = self.buckets.iter().rev();
-        self.filters = newest_first.clone().flat_map(|bucket| bucket.filters.iter().rev().cloned()).collect();
-        self.shared
-            .show_filters(newest_first.map(|bucket| (bucket.state.bucket, bucket.filters.clone())).collect());
+        let newest_first = self.groups.iter().rev();
+        self.filters = newest_first.clone().flat_map(|group| group.filters().iter().rev().cloned()).collect();
+        let shown = newest_first.map(|group| ShownFilters {
+            buckets: self.buckets_of(group).map(|bucket| bucket.bucket).collect(),
+            filters: group.filters().to_vec(),
+        });
+        self.shared.show_filters(shown.collect());
+    }
+
+    /// The live buckets of a group, newest first.
+    fn buckets_of(&self, group: &Group) -> impl Iterator<Item = &BucketState> {
+        let number = group.number();
+        self.buckets.iter().rev().filter(move |bucket| self.options.group_of(bucket.bucket) == number)
     }
 
     fn confirm(&self, id: Key, probe: Probe) -> Result<bool, StoreError> {
@@ -339,11 +333,9 @@ impl DedupWindow {
         if !maybe {
             return Ok(false);
         }
-        for bucket in self.buckets.iter().rev() {
-            if !bucket.filters.iter().any(|filter| filter.may_contain(probe)) {
-                continue;
-            }
-            let number = bucket.state.bucket;
+        let groups = self.groups.iter().rev().filter(|group| group.may_contain(probe));
+        for bucket in groups.flat_map(|group| self.buckets_of(group)) {
+            let number = bucket.bucket;
             if self.memory_holds(number, id) || self.shared.files().contains(number, id, &mut Vec::new())? {
                 return Ok(true);
             }
@@ -353,9 +345,10 @@ impl DedupWindow {
 
     /// Whether the id is among those that files need not hold yet.
     fn in_memory(&self, id: Key, probe: Probe) -> bool {
-        let newest = self.buckets.iter().rev().take_while(|bucket| bucket.state.bucket >= self.memory_from);
-        let mut maybe = newest.filter(|bucket| bucket.filters.iter().any(|filter| filter.may_contain(probe)));
-        maybe.any(|bucket| self.memory_holds(bucket.state.bucket, id))
+        let from = self.options.group_of(self.memory_from);
+        let newest = self.groups.iter().rev().take_while(|group| group.number() >= from);
+        let maybe = newest.filter(|group| group.may_contain(probe));
+        maybe.flat_map(|group| self.buckets_of(group)).any(|bucket| self.memory_holds(bucket.bucket, id))
     }
 
     fn memory_holds(&self, bucket: i64, id: Key) -> bool {
@@ -364,27 +357,19 @@ impl DedupWindow {
     }
 
     fn is_live(&self, number: i64) -> bool {
-        self.buckets.iter().any(|bucket| bucket.state.bucket == number)
+        self.buckets.iter().any(|bucket| bucket.bucket == number)
     }
 
     fn insert(&mut self, id: Key, probe: Probe) -> Result<(), StoreError> {
         self.room()?;
-        let Some(bucket) = self.buckets.last_mut() else { return Ok(()) };
-        let number = bucket.state.bucket;
-        let full = bucket.room == 0;
-        if full {
-            let capacity: u64 = bucket.filters.iter().map(|filter| filter.capacity()).sum();
-            bucket.filters.push(Arc::new(SharedFilter::new(capacity, BITS_PER_ID)));
-            bucket.room = capacity;
-        }
-        if let Some(filter) = bucket.filters.last() {
-            filter.insert(probe);
-        }
-        bucket.room -= 1;
-        bucket.state.count += 1;
-        bucket.state.digest = bucket.state.digest.wrapping_add(digest_of(id));
+        let (Some(bucket), Some(group)) = (self.buckets.last_mut(), self.groups.last_mut()) else {
+            return Ok(());
+        };
+        let number = bucket.bucket;
+        bucket.count += 1;
+        bucket.digest = bucket.digest.wrapping_add(digest_of(id));
         self.live += 1;
-        if full {
+        if group.insert(probe) {
             self.show_filters();
         }
         match self.open.last_mut() {
@@ -402,11 +387,6 @@ impl DedupWindow {
 
 fn digest_of(id: Key) -> u128 {
     xxh3_128(&id.0.to_le_bytes())
-}
-
-/// A quarter more, so that steady growth does not need a second filter.
-fn grown(count: u64) -> u64 {
-    count.saturating_add(count / 4)
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Merges the small id files of a bucket, a step at a time.
 
+use super::ID_BYTES;
 use super::files::{IdCursor, IdFile, IdFileWriter};
 use super::shared::{DedupShared, FileSet};
-use super::{BITS_PER_ID, FILTER_IDS_MIN, ID_BYTES};
 use crate::StoreError;
-use crate::filter::{Probe, SharedFilter};
 use crate::objects::Objects;
-use model::id::Key;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -22,8 +20,6 @@ pub(crate) struct IdMergeJob {
     cursors: Vec<IdCursor>,
     heap: BinaryHeap<Reverse<(u128, usize)>>,
     writer: IdFileWriter,
-    /// Built along when a closed bucket becomes one file but has several filters.
-    filter: Option<SharedFilter>,
     last: Option<u128>,
 }
 
@@ -32,7 +28,6 @@ impl IdMergeJob {
     /// one level.
     pub(crate) fn pick(
         files: &FileSet,
-        shared: &DedupShared,
         fan_in: usize,
         objects: &dyn Objects,
         name: impl FnOnce() -> String,
@@ -48,27 +43,19 @@ impl IdMergeJob {
             if inputs.is_empty() {
                 continue;
             }
-            let whole = closed && inputs.len() == listed.len() && shared.filter_count(*bucket) > 1;
-            return Self::start(inputs, whole, objects, name()).map(Some);
+            return Self::start(inputs, objects, name()).map(Some);
         }
         Ok(None)
     }
 
-    fn start(
-        inputs: Vec<Arc<IdFile>>,
-        whole: bool,
-        objects: &dyn Objects,
-        name: String,
-    ) -> Result<Self, StoreError> {
+    fn start(inputs: Vec<Arc<IdFile>>, objects: &dyn Objects, name: String) -> Result<Self, StoreError> {
         let bucket = inputs.first().map_or(0, |file| file.entry().bucket);
         let level = inputs.iter().map(|file| file.entry().level).max().unwrap_or(0) + 1;
-        let count: u64 = inputs.iter().map(|file| file.entry().count).sum();
         let mut job = Self {
             cursors: inputs.iter().map(|file| IdCursor::new(file.clone())).collect(),
             inputs,
             heap: BinaryHeap::new(),
             writer: IdFileWriter::create(objects, name, bucket, level)?,
-            filter: whole.then(|| SharedFilter::new(count.max(FILTER_IDS_MIN), BITS_PER_ID)),
             last: None,
         };
         for number in 0..job.cursors.len() {
@@ -91,9 +78,6 @@ impl IdMergeJob {
                 if self.last != Some(id) {
                     self.last = Some(id);
                     self.writer.push(id)?;
-                    if let Some(filter) = &self.filter {
-                        filter.insert(Probe::of_id(Key(id)));
-                    }
                 }
             }
             *budget_bytes = budget_bytes.saturating_sub(STEP_IDS * ID_BYTES * 2);
@@ -101,12 +85,9 @@ impl IdMergeJob {
         Ok(false)
     }
 
-    /// Makes the merged file durable. The rebuilt filter is offered once the file is part of a manifest.
-    pub(crate) fn finish(
-        self,
-        objects: &dyn Objects,
-    ) -> Result<(Arc<IdFile>, Option<SharedFilter>), StoreError> {
-        Ok((Arc::new(self.writer.finish(objects)?), self.filter))
+    /// Makes the merged file durable.
+    pub(crate) fn finish(self, objects: &dyn Objects) -> Result<Arc<IdFile>, StoreError> {
+        Ok(Arc::new(self.writer.finish(objects)?))
     }
 
     fn push(&mut self, number: usize) -> Result<(), StoreError> {
@@ -119,7 +100,7 @@ impl IdMergeJob {
 
 impl DedupShared {
     /// A merge became part of a manifest.
-    pub(crate) fn merged(&self, inputs: &[Arc<IdFile>], output: Arc<IdFile>, filter: Option<SharedFilter>) {
+    pub(crate) fn merged(&self, inputs: &[Arc<IdFile>], output: Arc<IdFile>) {
         let mut files = FileSet::clone(&self.files());
         let bucket = output.entry().bucket;
         let Some(listed) = files.buckets.get_mut(&bucket) else { return };
@@ -128,9 +109,6 @@ impl DedupShared {
         listed.retain(|file| !replaced(file));
         listed.insert(place.min(listed.len()), output);
         self.set_files(files);
-        if let Some(filter) = filter {
-            self.put_rebuilt(bucket, filter);
-        }
     }
 }
 

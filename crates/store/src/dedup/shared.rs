@@ -53,15 +53,18 @@ pub enum Hint {
     },
 }
 
-/// Filters by bucket, newest bucket first.
-type FilterSet = Vec<(i64, Vec<Arc<SharedFilter>>)>;
+/// The filters that some live buckets share.
+pub(super) struct ShownFilters {
+    /// Newest first.
+    pub(super) buckets: Vec<i64>,
+    pub(super) filters: Vec<Arc<SharedFilter>>,
+}
 
 #[derive(Default)]
 pub(crate) struct DedupShared {
     files: RwLock<Arc<FileSet>>,
-    filters: RwLock<Arc<FilterSet>>,
-    /// Filters that a merge built for closed buckets; the writer takes them over.
-    rebuilt: Mutex<Vec<(i64, Arc<SharedFilter>)>>,
+    /// Newest first.
+    filters: RwLock<Arc<Vec<ShownFilters>>>,
     /// What the writer let go, to be freed by the checkpoint thread.
     buried: Mutex<Buried>,
 }
@@ -85,11 +88,11 @@ impl DedupShared {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
-    pub(super) fn show_filters(&self, filters: FilterSet) {
+    pub(super) fn show_filters(&self, filters: Vec<ShownFilters>) {
         *self.filters.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(filters);
     }
 
-    fn filters(&self) -> Arc<FilterSet> {
+    fn filters(&self) -> Arc<Vec<ShownFilters>> {
         self.filters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -105,19 +108,6 @@ impl DedupShared {
     pub(crate) fn free_buried(&self) {
         let buried = std::mem::take(&mut *locked(&self.buried));
         drop(buried);
-    }
-
-    /// How many filters a bucket has.
-    pub(super) fn filter_count(&self, bucket: i64) -> usize {
-        self.filters().iter().find(|(number, _)| *number == bucket).map_or(0, |(_, filters)| filters.len())
-    }
-
-    pub(super) fn put_rebuilt(&self, bucket: i64, filter: SharedFilter) {
-        locked(&self.rebuilt).push((bucket, Arc::new(filter)));
-    }
-
-    pub(super) fn take_rebuilt(&self) -> Vec<(i64, Arc<SharedFilter>)> {
-        std::mem::take(&mut *locked(&self.rebuilt))
     }
 }
 
@@ -142,9 +132,9 @@ impl DedupReader {
             let mut maybe = [0_u64; IDS_AT_ONCE];
             for (id, maybe) in ids.iter().zip(&mut maybe) {
                 let probe = Probe::of_id(*id);
-                // A bucket's bit says that one of its filters may hold the id; all past the last bit share it.
-                for (number, (_, filters)) in filters.iter().enumerate() {
-                    let any = filters.iter().fold(false, |any, filter| any | filter.first_bit(probe));
+                // A group's bit says that one of its filters may hold the id; all past the last bit share it.
+                for (number, group) in filters.iter().enumerate() {
+                    let any = group.filters.iter().fold(false, |any, filter| any | filter.first_bit(probe));
                     *maybe |= u64::from(any) << number.min(63);
                 }
             }
@@ -159,19 +149,21 @@ impl DedupReader {
 /// Looks an id up in the buckets that the first bits of their filters left.
 fn find(
     files: &FileSet,
-    filters: &FilterSet,
+    filters: &[ShownFilters],
     id: Key,
     maybe: u64,
     buffer: &mut Vec<u8>,
 ) -> Result<Hint, StoreError> {
     let probe = Probe::of_id(id);
-    for (number, (bucket, filters)) in filters.iter().enumerate() {
+    for (number, group) in filters.iter().enumerate() {
         let left = maybe >> number.min(63) & 1 != 0;
-        if left
-            && filters.iter().any(|filter| filter.may_contain(probe))
-            && files.contains(*bucket, id, buffer)?
-        {
-            return Ok(Hint::Filed { bucket: *bucket });
+        if !left || !group.filters.iter().any(|filter| filter.may_contain(probe)) {
+            continue;
+        }
+        for bucket in &group.buckets {
+            if files.contains(*bucket, id, buffer)? {
+                return Ok(Hint::Filed { bucket: *bucket });
+            }
         }
     }
     Ok(Hint::NotFiled { through: files.filed_through })

@@ -238,31 +238,34 @@ fn ids_of_a_lost_checkpoint_are_in_the_next() {
     }
 }
 
-/// A bucket that outgrew its filter gets a chain, and a merge of the closed bucket makes it one filter again.
+/// More ids than foreseen get a chain of filters; after it, a filter for as many is there from the beginning.
 #[test]
-fn a_chain_of_filters_becomes_one() {
+fn a_chain_of_filters_is_as_exact_as_one() {
     let mut fixture = Fixture::new(DedupOptions { window_us: 1_000, bucket_us: 100, bytes_limit: 1 << 30 });
-    let count = FILTER_IDS_MIN * 5;
+    let count = groups::FILTER_IDS_MIN * 5;
     for id in 0..count {
-        assert!(!fixture.check(spread(id), Timestamp(0), Hint::Unknown));
+        assert!(!fixture.check(spread(id), Timestamp((id / 1_000) as i64), Hint::Unknown));
         if id % 100_000 == 99_999 {
             let interval = fixture.window.begin_checkpoint();
             fixture.commit(interval);
         }
     }
-    assert_eq!(fixture.window.buckets.first().unwrap().filters.len(), 4);
-    fixture.check(spread(count), Timestamp(100), Hint::Unknown);
+    assert_eq!(fixture.window.filters.len(), 3);
+    assert!(!fixture.check(spread(count), Timestamp(500), Hint::Unknown), "this begins another group");
+    let chain = fixture.window.filters.len();
+    assert_eq!(chain, 4);
     let interval = fixture.window.begin_checkpoint();
     fixture.commit(interval);
     while fixture.store.merge_step(1 << 20).unwrap() {}
-    let interval = fixture.window.begin_checkpoint();
-    fixture.commit(interval);
-    assert_eq!(fixture.window.buckets.first().unwrap().filters.len(), 1);
-    assert_eq!(fixture.store.stats().id_files, 2);
+    assert_eq!(fixture.store.stats().id_files, 5, "one for each bucket");
+    fixture.tail.clear();
+    fixture.restart();
+    assert_eq!(fixture.window.filters.len(), 2);
+    assert!(fixture.window.filters[0].capacity() > count, "the new group expects as many as the old one had");
     for id in 0..=count {
-        assert!(fixture.check(spread(id), Timestamp(100), Hint::Unknown), "{id}");
+        assert!(fixture.check(spread(id), Timestamp(501), Hint::Unknown), "{id}");
     }
     for id in count + 1..count + 20_000 {
-        assert!(!fixture.check(spread(id), Timestamp(100), Hint::Unknown), "{id}");
+        assert!(!fixture.check(spread(id), Timestamp(501), Hint::Unknown), "{id}");
     }
 }

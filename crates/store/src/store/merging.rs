@@ -90,7 +90,7 @@ impl Shared {
             return Ok(None);
         }
         let (files, fan_in) = (self.dedup.files(), self.options.merge_fan_in);
-        let job = IdMergeJob::pick(&files, &self.dedup, fan_in, &*self.objects, || self.new_name(IDS))?;
+        let job = IdMergeJob::pick(&files, fan_in, &*self.objects, || self.new_name(IDS))?;
         Ok(job.map(|job| Job::Ids(Box::new(job))))
     }
 
@@ -161,7 +161,7 @@ impl Shared {
 
     fn finish_ids(&self, job: IdMergeJob) -> Result<(), StoreError> {
         let inputs = job.inputs().to_vec();
-        let (output, filter) = job.finish(&*self.objects)?;
+        let output = job.finish(&*self.objects)?;
         let replaced = |name: &str| inputs.iter().any(|input| input.entry().name == name);
         let entry = output.entry().clone();
         let mut expired = false;
@@ -177,7 +177,7 @@ impl Shared {
                 }
                 Ok((manifest, RunSet::clone(runs)))
             },
-            || self.dedup.merged(&inputs, output.clone(), filter),
+            || self.dedup.merged(&inputs, output.clone()),
         );
         if expired || !matches!(published, Ok(()) | Err(StoreError::Uncertain { .. })) {
             self.discard(&entry.name);

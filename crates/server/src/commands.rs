@@ -34,6 +34,8 @@ enum Command {
     Keys(keys::KeysArguments),
     /// Check the configuration, or show what can be set.
     Config(config::ConfigArguments),
+    /// Measure this binary and hold the figures against the goals.
+    Bench(crate::bench::BenchArgs),
     /// Print the OpenAPI document of the admin and profile listeners.
     Openapi,
     /// Print the version.
@@ -73,6 +75,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Log(arguments) => log::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Bench(arguments) => crate::bench::bench(arguments),
         Command::Openapi => print(&crate::api::openapi()),
         Command::Version => print(&format!("throughline {}\n", env!("CARGO_PKG_VERSION"))),
     };

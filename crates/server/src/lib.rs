@@ -8,7 +8,11 @@
 //! token in clear, writes a personal value into a log line, or changes state except through a record.
 
 pub mod api;
+pub mod bench;
 pub mod calendar;
 pub mod commands;
 pub mod config;
+pub mod figures;
+pub mod http_client;
+pub mod process;
 pub mod serve;

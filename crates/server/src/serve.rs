@@ -86,8 +86,11 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         .with_context(|| format!("the data directory {} could not be opened", directory.path().display()))?;
     let recovery = opened.report.clone();
     tell_recovery(&recovery);
-    let engine_options =
-        EngineOptions { term: opened.term, drive_log_time: options.drive_log_time, ..engine_options(&config) };
+    let engine_options = EngineOptions {
+        term: opened.term,
+        drive_log_time: options.drive_log_time,
+        ..engine_options(&config)
+    };
     let engine = Engine::start(&env, opened, engine_options).context("the shard could not be started")?;
     let audit = AuditLog::open(&directory.audit_folder(), &config.private)?;
     let erasures = Arc::new(Erasures::open(directory.erasure_file())?);
@@ -205,8 +208,8 @@ fn open_doors(
             request_timeout: Duration::from_millis(private.request_timeout_ms),
             hosts: hosts(&context.config.listen.hosts),
         };
-        let listening =
-            api::listen(Arc::clone(context), rules, socket).context("a private listener could not be started")?;
+        let listening = api::listen(Arc::clone(context), rules, socket)
+            .context("a private listener could not be started")?;
         listeners.push(listening);
     }
     Ok((listeners, credentials))
@@ -230,7 +233,10 @@ fn hosts(list: &str) -> Vec<String> {
 
 fn tell_recovery(report: &RecoveryReport) {
     if let Some(position) = report.quarantined {
-        tracing::error!(position = position.0, "a record made the rules fail twice and is skipped from now on");
+        tracing::error!(
+            position = position.0,
+            "a record made the rules fail twice and is skipped from now on"
+        );
     }
     tracing::info!(
         replayed = report.replayed,

@@ -7,8 +7,8 @@ use super::people::{identifier_key, profile_id};
 use super::problem::{Code, Problem};
 use super::route::{Answering, Call, Reply as Answer};
 use super::types::{
-    Changed, EffectShown, Erased, IdentityShown, KindShown, Outbox, SuppressionRules, TokenList, TokenMade, TokenNew,
-    TokenShown, UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
+    Changed, EffectShown, Erased, IdentityShown, KindShown, Outbox, SuppressionRules, TokenList, TokenMade,
+    TokenNew, TokenShown, UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use crate::calendar::iso;
 use engage::effect::Body;
@@ -87,9 +87,14 @@ pub(crate) fn create_token(context: Arc<Context>, call: Call) -> Answering {
         let new: TokenNew = call.json()?;
         check_name(&new.name)?;
         if new.scopes.is_empty() {
-            return Err(Problem::at(Code::BadValue, "scopes", "a token without a scope allows nothing; name one"));
+            return Err(Problem::at(
+                Code::BadValue,
+                "scopes",
+                "a token without a scope allows nothing; name one",
+            ));
         }
-        if let Some(unknown) = new.scopes.iter().find(|scope| !SCOPES.iter().any(|(known, _)| known == scope)) {
+        if let Some(unknown) = new.scopes.iter().find(|scope| !SCOPES.iter().any(|(known, _)| known == scope))
+        {
             let known: Vec<&str> = SCOPES.iter().map(|(scope, _)| *scope).collect();
             let message = format!("there is no scope {unknown:?}; there are {}", known.join(", "));
             return Err(Problem::at(Code::BadValue, "scopes", message));
@@ -128,14 +133,17 @@ pub(crate) fn get_identity(context: Arc<Context>, _: Call) -> Answering {
             window: window_word(rule.window).to_owned(),
             unique: rule.unique,
         });
-        Answer::json(200, &IdentityShown {
-            version: Some(identity.version),
-            kinds: kinds.collect(),
-            alias_cap: identity.alias_cap,
-            shared_takers: identity.shared_takers,
-            shared_window_s: identity.shared_window_us / 1_000_000,
-            soft_cap: identity.soft_cap,
-        })
+        Answer::json(
+            200,
+            &IdentityShown {
+                version: Some(identity.version),
+                kinds: kinds.collect(),
+                alias_cap: identity.alias_cap,
+                shared_takers: identity.shared_takers,
+                shared_window_s: identity.shared_window_us / 1_000_000,
+                soft_cap: identity.soft_cap,
+            },
+        )
     })
 }
 
@@ -152,7 +160,9 @@ pub(crate) fn set_identity(context: Arc<Context>, call: Call) -> Answering {
             let window = [CapWindow::Ever, CapWindow::Year, CapWindow::Month, CapWindow::Week]
                 .into_iter()
                 .find(|window| window_word(*window) == kind.window)
-                .ok_or_else(|| Problem::at(Code::BadValue, "window", "window must be ever, year, month or week"))?;
+                .ok_or_else(|| {
+                    Problem::at(Code::BadValue, "window", "window must be ever, year, month or week")
+                })?;
             identity.kinds.push(KindRule {
                 kind: kind.number,
                 name: kind.name,
@@ -170,14 +180,17 @@ pub(crate) fn set_identity(context: Arc<Context>, call: Call) -> Answering {
 pub(crate) fn get_suppression(context: Arc<Context>, _: Call) -> Answering {
     Box::pin(async move {
         let rules = context.engine.view().settings().suppression;
-        Answer::json(200, &SuppressionRules {
-            version: Some(rules.version),
-            window_s: rules.window_us / 1_000_000,
-            products: rules.products,
-            categories: rules.categories,
-            everything: rules.everything,
-            refund_lifts: rules.refund_lifts,
-        })
+        Answer::json(
+            200,
+            &SuppressionRules {
+                version: Some(rules.version),
+                window_s: rules.window_us / 1_000_000,
+                products: rules.products,
+                categories: rules.categories,
+                everything: rules.everything,
+                refund_lifts: rules.refund_lifts,
+            },
+        )
     })
 }
 
@@ -248,16 +261,19 @@ pub(crate) fn outbox(context: Arc<Context>, call: Call) -> Answering {
         };
         let limit = match call.parameter("limit") {
             None => EFFECTS_DEFAULT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=EFFECTS_MAX).contains(limit)).ok_or_else(|| {
-                Problem::at(Code::BadRequest, "limit", format!("limit must be 1 to {EFFECTS_MAX}"))
-            })?,
+            Some(text) => {
+                text.parse().ok().filter(|limit| (1..=EFFECTS_MAX).contains(limit)).ok_or_else(|| {
+                    Problem::at(Code::BadRequest, "limit", format!("limit must be 1 to {EFFECTS_MAX}"))
+                })?
+            }
         };
         let (word, answer) = oneshot::channel();
         context.engine.effects_after(after, limit, move |effects| {
             let _ = word.send(effects);
         })?;
         let effects = answer.await.map_err(|_| unexpected())?;
-        let next = if effects.len() < limit { None } else { effects.last().map(|effect| effect.id.to_string()) };
+        let next =
+            if effects.len() < limit { None } else { effects.last().map(|effect| effect.id.to_string()) };
         Answer::json(200, &Outbox { effects: effects.iter().map(shown_effect).collect(), next })
     })
 }
@@ -274,7 +290,9 @@ fn unexpected() -> Problem {
 }
 
 fn number(call: &Call) -> Result<u32, Problem> {
-    call.capture().parse().map_err(|_| Problem::new(Code::BadId, "the path ends with a number, as the list shows it"))
+    call.capture()
+        .parse()
+        .map_err(|_| Problem::new(Code::BadId, "the path ends with a number, as the list shows it"))
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {

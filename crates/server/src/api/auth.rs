@@ -48,13 +48,17 @@ pub(crate) fn authorize(access: Access, headers: &HeaderMap, settings: &Settings
         }
     }
     let Some(token) = found else {
-        return Err(Problem::new(Code::Unauthorized, "this token is not valid: it is mistyped or was revoked"));
+        return Err(Problem::new(
+            Code::Unauthorized,
+            "this token is not valid: it is mistyped or was revoked",
+        ));
     };
     let caller =
         Caller { token_number: token.number, token_name: token.name.clone(), scopes: token.scopes.clone() };
     if caller.has(scope) {
         return Ok(caller);
     }
-    let message = format!("this token lacks the scope {scope}; make one that has it with POST /admin/v1/tokens");
+    let message =
+        format!("this token lacks the scope {scope}; make one that has it with POST /admin/v1/tokens");
     Err(Problem::new(Code::Forbidden, message))
 }

@@ -86,15 +86,21 @@ pub(crate) fn readyz(context: Arc<Context>, _: Call) -> Answering {
 /// One metric: name, type, help and value. The names are part of the interface.
 type Metric = (&'static str, &'static str, &'static str, fn(&StatusShown) -> f64);
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers, and 2^53 events are far away")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus has no other numbers, and 2^53 events are far away"
+)]
 const METRICS: &[Metric] = &[
     ("throughline_uptime_seconds", "gauge", "Time since the start.", |status| status.uptime_s as f64),
     ("throughline_shard_stopped", "gauge", "1 if the shard takes no requests any more.", |status| {
         f64::from(u8::from(status.stopped.is_some()))
     }),
-    ("throughline_writes_refused", "gauge", "1 if the disk or the window of message ids is full.", |status| {
-        f64::from(u8::from(status.writes_refused))
-    }),
+    (
+        "throughline_writes_refused",
+        "gauge",
+        "1 if the disk or the window of message ids is full.",
+        |status| f64::from(u8::from(status.writes_refused)),
+    ),
     ("throughline_log_durable_position", "gauge", "Position after the last durable record.", |status| {
         status.durable_next as f64
     }),
@@ -113,14 +119,18 @@ const METRICS: &[Metric] = &[
     ("throughline_duplicates_total", "counter", "Repeated messages that were dropped.", |status| {
         status.duplicates as f64
     }),
-    ("throughline_records_skipped_total", "counter", "Records that were put aside.", |status| status.skipped as f64),
+    ("throughline_records_skipped_total", "counter", "Records that were put aside.", |status| {
+        status.skipped as f64
+    }),
     ("throughline_effects_total", "counter", "Effects issued.", |status| status.effects as f64),
     ("throughline_outbox_effects", "gauge", "Effects that wait for delivery.", |status| status.outbox as f64),
     ("throughline_timers", "gauge", "Timers that wait.", |status| status.timers as f64),
     ("throughline_suppressed_profiles", "gauge", "Profiles that are suppressed for something.", |status| {
         status.suppressions_active as f64
     }),
-    ("throughline_resident_bytes", "gauge", "Bytes of rows in memory.", |status| status.resident_bytes as f64),
+    ("throughline_resident_bytes", "gauge", "Bytes of rows in memory.", |status| {
+        status.resident_bytes as f64
+    }),
     ("throughline_resident_rows", "gauge", "Rows in memory.", |status| status.resident_rows as f64),
     ("throughline_dedup_bytes", "gauge", "Bytes that message ids take in memory.", |status| {
         status.dedup_bytes as f64
@@ -131,9 +141,12 @@ const METRICS: &[Metric] = &[
     ("throughline_ingest_events_total", "counter", "Events that the door took since the start.", |status| {
         status.accepted_events as f64
     }),
-    ("throughline_ingest_requests_total", "counter", "Requests that the door took since the start.", |status| {
-        status.accepted_requests as f64
-    }),
+    (
+        "throughline_ingest_requests_total",
+        "counter",
+        "Requests that the door took since the start.",
+        |status| status.accepted_requests as f64,
+    ),
     ("throughline_ingest_refused_total", "counter", "Requests that were wrong.", |status| {
         status.refused_requests as f64
     }),

@@ -73,8 +73,9 @@ pub(crate) fn listen(context: Arc<Context>, rules: Rules, socket: StdListener) -
     };
     let shared = Arc::new(Shared { context, rules, own: address.ip() });
     let name = format!("{:?}", shared.rules.listener).to_ascii_lowercase();
-    let thread =
-        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(accept(listener, shared, closed)))?;
+    let thread = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || runtime.block_on(accept(listener, shared, closed)))?;
     Ok(Listening { address, closing, thread })
 }
 
@@ -179,14 +180,18 @@ fn check_host(shared: &Shared, head: &Parts) -> Result<(), Problem> {
     if ours {
         return Ok(());
     }
-    let message = "the Host header names a host that this listener does not answer for; add it to `listen.hosts`";
+    let message =
+        "the Host header names a host that this listener does not answer for; add it to `listen.hosts`";
     Err(Problem::new(Code::BadHost, message))
 }
 
 async fn read(shared: &Shared, route: &Route, head: &Parts, mut body: Incoming) -> Result<Bytes, Problem> {
     let bytes_max = shared.rules.body_bytes_max;
     let too_large = || {
-        Problem::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes; send a smaller one"))
+        Problem::new(
+            Code::BodyTooLarge,
+            format!("the body has more than {bytes_max} bytes; send a smaller one"),
+        )
     };
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());

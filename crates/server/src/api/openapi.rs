@@ -14,7 +14,9 @@ pub(crate) fn document(routes: &[Route]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
         let operation = operation(route, &mut parts);
-        let entry = paths.entry(route.path.to_owned()).or_insert_with(|| json!({ "servers": servers(route.listener) }));
+        let entry = paths
+            .entry(route.path.to_owned())
+            .or_insert_with(|| json!({ "servers": servers(route.listener) }));
         if let Some(entry) = entry.as_object_mut() {
             entry.insert(route.verb.word().to_ascii_lowercase(), operation);
         }

@@ -92,16 +92,21 @@ pub(crate) fn lookup(context: Arc<Context>, call: Call) -> Answering {
 async fn show(context: &Context, call: &Call, query: Query) -> Result<Reply, Problem> {
     let (read, as_of) = read_profile(context, query).await?;
     let clear = call.caller.has(PROFILE_PII);
-    context.audit.read(&call.caller.token_name, call.caller.token_number, read.profile, clear).map_err(|error| {
-        tracing::error!(error = %error, "the audit log cannot be written: profile reads are refused");
-        Problem::new(Code::Unavailable, "the audit log cannot be written, so nothing personal is shown")
-    })?;
+    context.audit.read(&call.caller.token_name, call.caller.token_number, read.profile, clear).map_err(
+        |error| {
+            tracing::error!(error = %error, "the audit log cannot be written: profile reads are refused");
+            Problem::new(Code::Unavailable, "the audit log cannot be written, so nothing personal is shown")
+        },
+    )?;
     let settings = context.engine.view().settings();
     Reply::json(200, &shown(&read, as_of, &context.secrets.keys, &settings, clear))
 }
 
 /// Asks the loop for a profile.
-pub(crate) async fn read_profile(context: &Context, query: Query) -> Result<(Box<ProfileRead>, AsOf), Problem> {
+pub(crate) async fn read_profile(
+    context: &Context,
+    query: Query,
+) -> Result<(Box<ProfileRead>, AsOf), Problem> {
     let (word, answer) = oneshot::channel();
     context.engine.query(query, move |result| {
         let _ = word.send(result);
@@ -113,7 +118,10 @@ pub(crate) async fn read_profile(context: &Context, query: Query) -> Result<(Box
     })?;
     match answer {
         Answer::Profile(Some(read), _) => Ok((read, as_of)),
-        _ => Err(Problem::new(Code::NoSuchProfile, "nobody has this id or identifier; it may have been erased")),
+        _ => Err(Problem::new(
+            Code::NoSuchProfile,
+            "nobody has this id or identifier; it may have been erased",
+        )),
     }
 }
 

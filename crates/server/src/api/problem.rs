@@ -56,34 +56,56 @@ impl Code {
 
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::BadRequest => ("bad_request", 400, "The request line, a header or the query cannot be read."),
-            Self::BadBody => ("bad_body", 400, "The body is not the JSON that this path takes; the message says where."),
+            Self::BadRequest => {
+                ("bad_request", 400, "The request line, a header or the query cannot be read.")
+            }
+            Self::BadBody => {
+                ("bad_body", 400, "The body is not the JSON that this path takes; the message says where.")
+            }
             Self::BadId => ("bad_id", 400, "The id in the path is not one of this kind."),
             Self::BadIdentifier => {
                 ("bad_identifier", 400, "An identifier has an unknown type, or a value that names nobody.")
             }
             Self::BadValue => ("bad_value", 400, "A value is outside its range; the message names it."),
-            Self::BadHost => {
-                ("bad_host", 403, "The Host header names a host that is not in `listen.hosts`: a web page may be behind it.")
+            Self::BadHost => (
+                "bad_host",
+                403,
+                "The Host header names a host that is not in `listen.hosts`: a web page may be behind it.",
+            ),
+            Self::Unauthorized => {
+                ("unauthorized", 401, "There is no bearer token, or it is not a valid one.")
             }
-            Self::Unauthorized => ("unauthorized", 401, "There is no bearer token, or it is not a valid one."),
             Self::Forbidden => ("forbidden", 403, "The token lacks the scope that the path needs."),
             Self::NotFound => ("not_found", 404, "There is no such path."),
-            Self::NoSuchProfile => ("no_such_profile", 404, "No profile has this id or identifier, or it was erased."),
+            Self::NoSuchProfile => {
+                ("no_such_profile", 404, "No profile has this id or identifier, or it was erased.")
+            }
             Self::NoSuchWriteKey => ("no_such_write_key", 404, "No write key has this number."),
             Self::NoSuchToken => ("no_such_token", 404, "No token has this number, or it was revoked."),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The path exists, with another method."),
-            Self::RequestTimeout => ("request_timeout", 408, "The request or its answer took too long; send it again."),
+            Self::RequestTimeout => {
+                ("request_timeout", 408, "The request or its answer took too long; send it again.")
+            }
             Self::IdempotencyConflict => {
                 ("idempotency_conflict", 409, "The Idempotency-Key was used for another request.")
             }
-            Self::Conflict => ("conflict", 409, "The request does not fit the present state; the message says why."),
-            Self::BodyTooLarge => ("body_too_large", 413, "The body is larger than `private.body_bytes_max`."),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The Content-Type is not application/json."),
-            Self::Busy => ("busy", 429, "Too much is waiting; send the request again after Retry-After seconds."),
-            Self::Unavailable => {
-                ("unavailable", 503, "The shard takes no requests at present; send it again after Retry-After seconds.")
+            Self::Conflict => {
+                ("conflict", 409, "The request does not fit the present state; the message says why.")
             }
+            Self::BodyTooLarge => {
+                ("body_too_large", 413, "The body is larger than `private.body_bytes_max`.")
+            }
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", 415, "The Content-Type is not application/json.")
+            }
+            Self::Busy => {
+                ("busy", 429, "Too much is waiting; send the request again after Retry-After seconds.")
+            }
+            Self::Unavailable => (
+                "unavailable",
+                503,
+                "The shard takes no requests at present; send it again after Retry-After seconds.",
+            ),
             Self::Internal => ("internal", 500, "Something is wrong in the server; its log says more."),
         }
     }

@@ -1,8 +1,6 @@
 //! A profile as it is shown: sealed values opened or masked, times as text.
 
-use super::types::{
-    EdgeShown, IdentifierShown, ProfileShown, RecentShown, RevenueShown, SuppressionShown,
-};
+use super::types::{EdgeShown, IdentifierShown, ProfileShown, RecentShown, RevenueShown, SuppressionShown};
 use crate::calendar::iso;
 use engage::{IdentifierRead, ProfileRead, Settings};
 use engine::AsOf;
@@ -12,7 +10,13 @@ use model::seal::Keys;
 use serde_json::Value;
 
 /// Turns what the loop knows into what a caller sees. `clear` shows sealed values.
-pub(crate) fn shown(read: &ProfileRead, as_of: AsOf, keys: &Keys, settings: &Settings, clear: bool) -> ProfileShown {
+pub(crate) fn shown(
+    read: &ProfileRead,
+    as_of: AsOf,
+    keys: &Keys,
+    settings: &Settings,
+    clear: bool,
+) -> ProfileShown {
     let aggregate = &read.aggregate;
     let place = |node: Key| {
         let place = read.identifiers.iter().position(|identifier| identifier.node == node);
@@ -56,7 +60,11 @@ pub(crate) fn shown(read: &ProfileRead, as_of: AsOf, keys: &Keys, settings: &Set
         recent: aggregate
             .recent()
             .into_iter()
-            .map(|recent| RecentShown { name: recent.name, at: iso(recent.at.0), position: recent.position.0 })
+            .map(|recent| RecentShown {
+                name: recent.name,
+                at: iso(recent.at.0),
+                position: recent.position.0,
+            })
             .collect(),
         suppressions: read
             .suppressed
@@ -91,7 +99,8 @@ fn value(read: &IdentifierRead, keys: &Keys, clear: bool) -> (Option<String>, bo
         return (Some(String::from_utf8_lossy(&read.value).into_owned()), false);
     }
     // A value that does not open stays hidden: the profile is of more use than an error.
-    let opened = keys.open_identifier(read.node, &read.value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let opened =
+        keys.open_identifier(read.node, &read.value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match opened {
         Some(text) if clear => (Some(text), false),
         Some(text) => (Some(masked(read.kind, &text)), true),

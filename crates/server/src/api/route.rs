@@ -144,8 +144,9 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn json<T: Serialize>(status: u16, value: &T) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(value)
-            .map_err(|error| Problem::new(Code::Internal, format!("an answer could not be written: {error}")))?;
+        let body = serde_json::to_vec(value).map_err(|error| {
+            Problem::new(Code::Internal, format!("an answer could not be written: {error}"))
+        })?;
         Ok(Self { status, content_type: "application/json", body: Bytes::from(body) })
     }
 
@@ -171,9 +172,15 @@ pub(crate) fn find<'a>(
         }
     }
     Err(if other_method {
-        Problem::new(Code::MethodNotAllowed, format!("{path} does not take {method}; see the OpenAPI document"))
+        Problem::new(
+            Code::MethodNotAllowed,
+            format!("{path} does not take {method}; see the OpenAPI document"),
+        )
     } else {
-        Problem::new(Code::NotFound, "there is no such path; see /admin/v1/openapi.json of the admin listener")
+        Problem::new(
+            Code::NotFound,
+            "there is no such path; see /admin/v1/openapi.json of the admin listener",
+        )
     })
 }
 

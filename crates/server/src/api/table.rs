@@ -5,8 +5,8 @@ use super::route::{Access, Answer, Listener, Route, Verb};
 use super::shape::Shape;
 use super::types::{
     Changed, DecideAnswer, DecideRequest, Erased, Health, IdentityShown, LookupRequest, Outbox, ProfileShown,
-    Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew, UnmergeRequest, Unmerged, WriteKeyList,
-    WriteKeyNew, WriteKeyShown,
+    Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew, UnmergeRequest, Unmerged,
+    WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, health, people};
 use serde_json::Value;
@@ -83,7 +83,13 @@ fn people_routes() -> Vec<Route> {
             about: "Undoes a join, as if it had never been. What was already sent stays sent.",
             body: Some(UnmergeRequest::shape),
             answer: Answer::Json(200, Unmerged::shape),
-            problems: &[Code::BadId, Code::BadValue, Code::BadIdentifier, Code::NoSuchProfile, Code::Conflict],
+            problems: &[
+                Code::BadId,
+                Code::BadValue,
+                Code::BadIdentifier,
+                Code::NoSuchProfile,
+                Code::Conflict,
+            ],
             handle: admin::unmerge,
             ..POST
         },
@@ -214,7 +220,10 @@ fn operation_routes() -> Vec<Route> {
             path: "/admin/v1/outbox",
             operation: "listOutbox",
             about: "What waits to be done outside, oldest first.",
-            query: &[("after", "An effect id: the answer begins behind it."), ("limit", "1 to 1,000; 100 if left out.")],
+            query: &[
+                ("after", "An effect id: the answer begins behind it."),
+                ("limit", "1 to 1,000; 100 if left out."),
+            ],
             answer: Answer::Json(200, Outbox::shape),
             problems: &[Code::BadRequest],
             handle: admin::outbox,

@@ -53,7 +53,9 @@ pub(super) fn run(arguments: &LogArguments) -> anyhow::Result<()> {
     print(&if common.json { json_of(&report, deep) } else { text_of(&report, deep) })?;
     match report.damage {
         None => Ok(()),
-        Some(damage) => anyhow::bail!("the log is damaged: {}; restore it from its replica or backup", place(&damage)),
+        Some(damage) => {
+            anyhow::bail!("the log is damaged: {}; restore it from its replica or backup", place(&damage))
+        }
     }
 }
 

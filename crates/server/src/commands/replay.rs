@@ -29,10 +29,15 @@ pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
     print(&if arguments.json { json_of(&stretches) } else { text_of(&stretches) })?;
     let differing = stretches.iter().filter(|stretch| !stretch.is_exact()).count();
     if differing > 0 {
-        anyhow::bail!("{differing} of {} stretches came out differently: keep this directory and report it", stretches.len());
+        anyhow::bail!(
+            "{differing} of {} stretches came out differently: keep this directory and report it",
+            stretches.len()
+        );
     }
     if stretches.is_empty() {
-        anyhow::bail!("there is nothing to compare: no two checkpoints are kept; run the server a little longer");
+        anyhow::bail!(
+            "there is nothing to compare: no two checkpoints are kept; run the server a little longer"
+        );
     }
     Ok(())
 }

@@ -84,7 +84,10 @@ fn greeting(running: &Running) -> String {
     match running.credentials() {
         Some(credentials) => introduce(&mut text, running, credentials),
         None => {
-            let _ = writeln!(text, "Tokens and write keys are those of the first start. Lost? --new-admin-token.");
+            let _ = writeln!(
+                text,
+                "Tokens and write keys are those of the first start. Lost? --new-admin-token."
+            );
         }
     }
     text

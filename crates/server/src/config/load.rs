@@ -60,7 +60,9 @@ pub enum ConfigError {
         what: String,
     },
     /// A key that does not exist.
-    #[error("{origin}: there is no key `{key}`; did you mean `{nearest}`? `throughline config docs` lists all keys")]
+    #[error(
+        "{origin}: there is no key `{key}`; did you mean `{nearest}`? `throughline config docs` lists all keys"
+    )]
     Unknown {
         /// Where it was written.
         origin: String,
@@ -132,9 +134,10 @@ fn read_file(keys: &[Doc], config: &mut Config, path: &Path) -> Result<(), Confi
         return Err(unreadable(format!("it has {length} bytes, and {FILE_BYTES_MAX} are the limit")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), what: error.to_string() })?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        what: error.to_string(),
+    })?;
     let origin = path.display().to_string();
     for (section, content) in &table {
         let toml::Value::Table(content) = content else {
@@ -185,7 +188,8 @@ fn assign(key: &Doc, config: &mut Config, value: &str, origin: &str) -> Result<(
 /// What no single key can say.
 fn check(config: &Config) -> Result<(), ConfigError> {
     let listen = &config.listen;
-    for (key, address) in [("ingest", listen.ingest), ("admin", listen.admin), ("profiles", listen.profiles)] {
+    for (key, address) in [("ingest", listen.ingest), ("admin", listen.admin), ("profiles", listen.profiles)]
+    {
         if !address.ip().is_loopback() && !listen.behind_proxy {
             return Err(ConfigError::Exposed { key, address });
         }
@@ -198,11 +202,21 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     };
     let country = &config.ingest.default_country;
     if !country.is_empty() && PhoneCountry::find(country).is_none() {
-        return Err(wrong("ingest.default_country", country, "a country as two letters, such as DE, or nothing"));
+        return Err(wrong(
+            "ingest.default_country",
+            country,
+            "a country as two letters, such as DE, or nothing",
+        ));
     }
     let currency = &config.ingest.default_currency;
-    if !currency.is_empty() && !(currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase())) {
-        return Err(wrong("ingest.default_currency", currency, "a currency as three letters, such as EUR, or nothing"));
+    if !currency.is_empty()
+        && !(currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase()))
+    {
+        return Err(wrong(
+            "ingest.default_currency",
+            currency,
+            "a currency as three letters, such as EUR, or nothing",
+        ));
     }
     Ok(())
 }

@@ -208,8 +208,16 @@ fn doors() -> Vec<KeyDoc> {
             "The currency of amounts that come without one, as three letters (`EUR`). Unset: their currency is unknown \
              and kept apart."
         ),
-        key!(private.body_bytes_max, KIB..=64 * MIB, "Bytes of one request body of the admin and profile listeners."),
-        key!(private.connections_max, 1..=100_000, "Open connections of the admin and profile listeners, each."),
+        key!(
+            private.body_bytes_max,
+            KIB..=64 * MIB,
+            "Bytes of one request body of the admin and profile listeners."
+        ),
+        key!(
+            private.connections_max,
+            1..=100_000,
+            "Open connections of the admin and profile listeners, each."
+        ),
         key!(private.request_timeout_ms, 100..=600_000, "The time that one request to them may take."),
         key!(
             private.audit_file_bytes_max,

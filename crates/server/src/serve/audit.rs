@@ -49,7 +49,13 @@ impl AuditLog {
     }
 
     /// Notes that a profile was shown. The line is with the operating system when this returns.
-    pub(crate) fn read(&self, token_name: &str, token_number: u32, profile: Key, clear: bool) -> io::Result<()> {
+    pub(crate) fn read(
+        &self,
+        token_name: &str,
+        token_number: u32,
+        profile: Key,
+        clear: bool,
+    ) -> io::Result<()> {
         let at_us = calendar::now_us();
         let mut line = json!({
             "at": calendar::iso(at_us),
@@ -77,7 +83,8 @@ impl AuditLog {
         let mut kept = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
+            let ours =
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
             if ours {
                 kept.push(path);
             }
@@ -106,8 +113,11 @@ mod tests {
     fn files_are_bounded_in_size_and_number_and_the_newest_line_stays() {
         let folder = std::env::temp_dir().join(format!("throughline-audit-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
-        let settings =
-            Private { audit_file_bytes_max: 600, audit_files_max: 3, ..crate::config::Config::default().private };
+        let settings = Private {
+            audit_file_bytes_max: 600,
+            audit_files_max: 3,
+            ..crate::config::Config::default().private
+        };
         let audit = AuditLog::open(&folder, &settings).unwrap();
         for number in 0..100 {
             audit.read("a \"token\"\n", number, Key(7), false).unwrap();

@@ -39,7 +39,9 @@ pub enum DirectoryError {
         error: io::Error,
     },
     /// There is data and no secret.
-    #[error("there is data in {directory}, but no master secret at {path}: put the copy of the file back there")]
+    #[error(
+        "there is data in {directory}, but no master secret at {path}: put the copy of the file back there"
+    )]
     SecretMissing {
         /// The data directory.
         directory: PathBuf,
@@ -47,7 +49,9 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// A file that is no secret.
-    #[error("{path} is not a master secret: it must hold exactly {SECRET_BYTES} bytes; put the copy of the file back")]
+    #[error(
+        "{path} is not a master secret: it must hold exactly {SECRET_BYTES} bytes; put the copy of the file back"
+    )]
     SecretMalformed {
         /// The file.
         path: PathBuf,
@@ -59,13 +63,17 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// Another directory's secret.
-    #[error("{path} is the master secret of another data directory: nothing here could be found or opened with it")]
+    #[error(
+        "{path} is the master secret of another data directory: nothing here could be found or opened with it"
+    )]
     SecretOfAnother {
         /// The file.
         path: PathBuf,
     },
     /// Log time here follows the clock.
-    #[error("log time in {0} follows the clock, so requests cannot drive it: use a new data directory for that")]
+    #[error(
+        "log time in {0} follows the clock, so requests cannot drive it: use a new data directory for that"
+    )]
     NotDriven(PathBuf),
     /// Log time here is driven.
     #[error(
@@ -211,7 +219,8 @@ pub fn open_options(
         None => None,
     };
     let window_us = i64::try_from(config.dedup.window_hours).unwrap_or(i64::MAX).saturating_mul(HOUR_US);
-    let dedup = DedupOptions { window_us, bucket_us: window_us / DEDUP_BUCKETS, bytes_limit: config.dedup.bytes_max };
+    let dedup =
+        DedupOptions { window_us, bucket_us: window_us / DEDUP_BUCKETS, bytes_limit: config.dedup.bytes_max };
     let log = LogOptions {
         region: config.data.region,
         segment_bytes: config.log.segment_bytes,

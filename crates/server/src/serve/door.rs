@@ -26,7 +26,13 @@ impl Sink for ShardSink {
         self.hand_over(self.driven.then_some(Timestamp(0)), records, count, done)
     }
 
-    fn submit_at(&self, log_time: Timestamp, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError> {
+    fn submit_at(
+        &self,
+        log_time: Timestamp,
+        records: Vec<u8>,
+        count: u32,
+        done: Done,
+    ) -> Result<(), SinkError> {
         self.hand_over(Some(log_time), records, count, done)
     }
 }

@@ -92,7 +92,9 @@ impl Erasures {
         let stored = match std::fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(error) => return Err(failed(error.to_string())),
-            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(failed("it is too large".to_owned())),
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                return Err(failed("it is too large".to_owned()));
+            }
             Ok(_) => {
                 let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
                 serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?

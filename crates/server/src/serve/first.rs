@@ -33,7 +33,8 @@ pub(super) fn credentials(context: &Arc<Context>, anew: bool) -> anyhow::Result<
     if !settings.tokens.is_empty() && !anew {
         return Ok(None);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime for the first start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().context("no runtime for the first start")?;
     runtime.block_on(make(context)).map(Some).map_err(|problem| anyhow::anyhow!("{}", problem.message))
 }
 
@@ -56,7 +57,11 @@ async fn make(context: &Context) -> Result<Credentials, crate::api::Problem> {
 }
 
 /// The write key of a first start: the one that is there, or a new one.
-async fn write_key(context: &Context, kind: WriteKeyKind, number: u32) -> Result<String, crate::api::Problem> {
+async fn write_key(
+    context: &Context,
+    kind: WriteKeyKind,
+    number: u32,
+) -> Result<String, crate::api::Problem> {
     let settings = context.engine.view().settings();
     if let Some(known) = settings.write_keys.iter().find(|key| key.number == number) {
         return Ok(known.key.clone());
@@ -67,7 +72,8 @@ async fn write_key(context: &Context, kind: WriteKeyKind, number: u32) -> Result
         WriteKeyKind::Server => "first server key",
     };
     let value_counts = kind == WriteKeyKind::Server;
-    let made = WriteKey { key: key.clone(), number, kind, enabled: true, value_counts, name: name.to_owned() };
+    let made =
+        WriteKey { key: key.clone(), number, kind, enabled: true, value_counts, name: name.to_owned() };
     execute(context, None, Operation::DefineWriteKey(made)).await?;
     Ok(key)
 }

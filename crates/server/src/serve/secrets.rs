@@ -24,7 +24,8 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     pub(crate) fn derive(master: &[u8; SECRET_BYTES], entropy: Arc<dyn Entropy>) -> Self {
-        let repeatable = Zeroizing::new(blake3::derive_key("throughline 2026-11 repeatable requests", master));
+        let repeatable =
+            Zeroizing::new(blake3::derive_key("throughline 2026-11 repeatable requests", master));
         Self { keys: Keys::derive(master), repeatable, entropy }
     }
 

@@ -1,0 +1,12 @@
+//! The whole server in this process, on real ports of loopback: what operators and readers see of it.
+
+mod server {
+    mod access;
+    mod commands;
+    mod configuration;
+    mod directory;
+    mod erasure;
+    mod golden;
+    mod lifecycle;
+    pub(crate) mod support;
+}

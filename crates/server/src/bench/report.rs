@@ -53,9 +53,11 @@ impl Report {
         }
     }
 
-    /// The value of a figure with a goal.
+    /// The value of a figure.
     pub fn value(&self, name: &str) -> Option<f64> {
-        let (_, values) = self.goals.iter().find(|(known, _)| known == name)?;
+        let goals = self.goals.iter().map(|(known, values)| (known, values));
+        let details = self.details.iter().map(|(known, .., values)| (known, values));
+        let (_, values) = goals.chain(details).find(|(known, _)| *known == name)?;
         Some(median(values))
     }
 

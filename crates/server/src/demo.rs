@@ -18,11 +18,11 @@ mod retail;
 mod sender;
 mod slices;
 mod story;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use crate::terminal::Terminal;
 use anyhow::{Result, bail};
 use folder::Folder;
 use live::Watch;
@@ -35,7 +35,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use story::Story;
-use terminal::Terminal;
 
 /// The most connections that send.
 const MAX_LANES: usize = 64;
@@ -114,7 +113,7 @@ pub struct VerifyReport {
 
 /// Runs the demo. `start` starts a server in the given folder, which is empty, with log time that requests may drive.
 pub fn demo<S: Stage>(args: &DemoArgs, start: impl FnOnce(&Path) -> Result<S>) -> Result<()> {
-    let terminal = Terminal::new();
+    let terminal = Terminal::stdout();
     let folder = Folder::take(&args.data)?;
     let data = fetch::find(args.data_from.as_deref(), &folder.cache(), &terminal)?;
     let households_max = args.households.map(|count| count as usize);

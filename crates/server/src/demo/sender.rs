@@ -3,8 +3,8 @@
 use super::Stage;
 use super::slices::{Batch, Slice, Slicer};
 use super::story::{Door, Question};
-use super::terminal::Terminal;
 use crate::http_client::{Client, Credential, Endpoint, HttpError, Request, Response, RetryPolicy};
+use crate::terminal::Terminal;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};

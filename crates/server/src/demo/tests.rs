@@ -89,7 +89,8 @@ impl Checker {
                 "asked for an identifier nobody tied: {question:?}"
             );
             let products = json["properties"]["products"].as_array().unwrap();
-            assert!(products.iter().any(|product| product["product_id"] == question.product_id.to_string()));
+            let asked = question.product_id.to_string();
+            assert!(products.iter().any(|product| product["product_id"] == asked.as_str()));
         }
     }
 

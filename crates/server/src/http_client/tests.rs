@@ -110,7 +110,8 @@ fn a_busy_server_is_asked_again_as_it_says_and_not_for_ever() {
         first_wait: Duration::from_millis(1),
         wait_max: Duration::from_millis(30),
     };
-    let script: [(&[(u16, &str)], u16, &[u64]); 5] = [
+    type Answers = &'static [(u16, &'static str)];
+    let script: [(Answers, u16, &[u64]); 5] = [
         (&[(429, "Retry-After: 7\r\n"), (503, ""), (200, "")], 200, &[30, 2]),
         (&[(503, "Retry-After: 0\r\n"), (200, "")], 200, &[0]),
         (&[(503, ""), (503, ""), (503, ""), (503, ""), (200, "")], 503, &[1, 2, 4]),

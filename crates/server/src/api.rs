@@ -25,6 +25,7 @@ pub(crate) use route::Listener;
 pub(crate) use table::routes;
 pub(crate) use types::ErasureStatus;
 
+use crate::calendar;
 use crate::config::Config;
 use crate::serve::{AuditLog, Erasures, Instant, Secrets};
 use collect::http::OpenDoor;
@@ -39,7 +40,7 @@ use tokio::sync::Mutex;
 pub(crate) struct Context {
     pub(crate) engine: Engine<Engage>,
     pub(crate) config: Config,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) audit: AuditLog,
     pub(crate) erasures: Arc<Erasures>,
     pub(crate) door_settings: Arc<SettingsCell>,
@@ -55,14 +56,19 @@ pub(crate) struct Context {
 impl Context {
     /// Log time as readers should see it: the clock's, unless requests drive it.
     pub(crate) fn log_time(&self) -> Timestamp {
-        let applied = self.engine.view().as_of().log_time;
-        if self.drive_log_time { applied } else { applied.max(Timestamp(self.secrets.now_us())) }
+        log_time(&self.engine, self.drive_log_time)
     }
 
     /// What a submission without a log time of its own carries: it never moves a driven log time.
     pub(crate) fn submission_time(&self) -> Option<Timestamp> {
         self.drive_log_time.then_some(Timestamp(0))
     }
+}
+
+/// See [`Context::log_time`].
+pub(crate) fn log_time(engine: &Engine<Engage>, driven: bool) -> Timestamp {
+    let applied = engine.view().as_of().log_time;
+    if driven { applied } else { applied.max(Timestamp(calendar::now_us())) }
 }
 
 /// `docs/openapi.json`: the OpenAPI 3.1 document of both listeners. A test holds the file against this.

@@ -31,15 +31,13 @@ use model::id::Position;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use store::{LocalObjects, Objects};
 
-/// Groups that may wait to be applied follow the engine's own default; what operators set is here.
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 /// How long open requests of the door may take once it closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a closing server looks whether the door has emptied.
-const CLOSE_STEP: Duration = Duration::from_millis(10);
 
 /// How to start, beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +52,8 @@ pub struct StartOptions {
 pub struct Running {
     context: Arc<Context>,
     listeners: Vec<Listening>,
-    erasing: Option<std::thread::JoinHandle<()>>,
+    /// Those of the door, and the one that erases.
+    threads: Vec<JoinHandle<()>>,
     addresses: Addresses,
     credentials: Option<Credentials>,
     recovery: RecoveryReport,
@@ -91,13 +90,13 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         drive_log_time: options.drive_log_time,
         ..engine_options(&config)
     };
-    let engine = Engine::start(&env, opened, engine_options).context("the shard could not be started")?;
     let audit = AuditLog::open(&directory.audit_folder(), &config.private)?;
     let erasures = Arc::new(Erasures::open(directory.erasure_file())?);
+    let engine = Engine::start(&env, opened, engine_options).context("the shard could not be started")?;
     let context = Arc::new(Context {
         engine,
         config,
-        secrets,
+        secrets: Arc::new(secrets),
         audit,
         erasures,
         door_settings: Arc::new(SettingsCell::default()),
@@ -106,14 +105,25 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         drive_log_time: options.drive_log_time,
         started: Instant::now(),
     });
-    match open_doors(&context, admin, profiles, options.new_credentials) {
-        Ok((listeners, credentials)) => {
-            let erasing = erasures::start(&context)?;
-            let addresses = addresses(&context, &listeners)?;
-            Ok(Running { context, listeners, erasing: Some(erasing), addresses, credentials, recovery })
-        }
+    // The door's own address is known once it is open.
+    let addresses = Addresses {
+        ingest: context.config.listen.ingest,
+        admin: admin.local_addr()?,
+        profiles: profiles.local_addr()?,
+    };
+    let mut running = Running {
+        context,
+        listeners: Vec::new(),
+        threads: Vec::new(),
+        addresses,
+        credentials: None,
+        recovery,
+    };
+    match running.open_doors(admin, profiles, options.new_credentials) {
+        Ok(()) => Ok(running),
         Err(error) => {
-            context.engine.stop();
+            // What was opened is closed again; the first error is the one that counts.
+            let _ = running.stop();
             Err(error)
         }
     }
@@ -157,24 +167,54 @@ impl Running {
         verify_log(&env, directory.path(), self.context.engine.log(), &opening)
     }
 
+    /// Credentials first, since nobody can come in without; then the doors; then the work in the background.
+    fn open_doors(
+        &mut self,
+        admin: TcpListener,
+        profiles: TcpListener,
+        new_credentials: bool,
+    ) -> anyhow::Result<()> {
+        let context = Arc::clone(&self.context);
+        self.credentials = first::credentials(&context, new_credentials)?;
+        refresh_door(&context);
+        let (door, threads) = door::open(&context, door_options(&context.config, context.drive_log_time))?;
+        self.addresses.ingest = door.address();
+        self.threads.extend(threads);
+        // Nobody else sets it: there is one door.
+        let _ = context.door.set(door);
+        let routes = Arc::new(api::routes());
+        for (listener, socket) in [(Listener::Admin, admin), (Listener::Profiles, profiles)] {
+            let private = &context.config.private;
+            let rules = Rules {
+                listener,
+                routes: Arc::clone(&routes),
+                body_bytes_max: size(private.body_bytes_max),
+                connections_max: size(private.connections_max),
+                request_timeout: Duration::from_millis(private.request_timeout_ms),
+                hosts: hosts(&context.config.listen.hosts),
+            };
+            let listening = api::listen(Arc::clone(&context), rules, socket)
+                .context("a private listener could not be started")?;
+            self.listeners.push(listening);
+        }
+        self.threads.push(erasures::start(&context)?);
+        Ok(())
+    }
+
     /// Stops: requests that were taken are answered, a last checkpoint is written. An error says why the shard had
     /// stopped by itself.
     pub fn stop(mut self) -> anyhow::Result<()> {
         if let Some(door) = self.context.door.get() {
             door.close();
-            let limit = std::time::Instant::now() + CLOSE_TIMEOUT;
-            while std::time::Instant::now() < limit && door.in_flight_bytes() > 0 {
-                std::thread::sleep(CLOSE_STEP);
-            }
         }
         for listener in self.listeners.drain(..) {
             listener.close();
         }
         self.context.erasures.stop();
-        if let Some(thread) = self.erasing.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that erases panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the server panicked");
+            }
         }
         let reason = self.stopped();
         self.context.engine.stop();
@@ -183,42 +223,6 @@ impl Running {
             Some(reason) => Err(anyhow::anyhow!("the shard stopped: {reason}")),
         }
     }
-}
-
-fn open_doors(
-    context: &Arc<Context>,
-    admin: TcpListener,
-    profiles: TcpListener,
-    new_credentials: bool,
-) -> anyhow::Result<(Vec<Listening>, Option<Credentials>)> {
-    let credentials = first::credentials(context, new_credentials)?;
-    refresh_door(context);
-    let door = door::open(context, door_options(&context.config, context.drive_log_time))?;
-    // Nobody else sets it: there is one door.
-    let _ = context.door.set(door);
-    let routes = Arc::new(api::routes());
-    let mut listeners = Vec::new();
-    for (listener, socket) in [(Listener::Admin, admin), (Listener::Profiles, profiles)] {
-        let private = &context.config.private;
-        let rules = Rules {
-            listener,
-            routes: Arc::clone(&routes),
-            body_bytes_max: size(private.body_bytes_max),
-            connections_max: size(private.connections_max),
-            request_timeout: Duration::from_millis(private.request_timeout_ms),
-            hosts: hosts(&context.config.listen.hosts),
-        };
-        let listening = api::listen(Arc::clone(context), rules, socket)
-            .context("a private listener could not be started")?;
-        listeners.push(listening);
-    }
-    Ok((listeners, credentials))
-}
-
-fn addresses(context: &Context, listeners: &[Listening]) -> anyhow::Result<Addresses> {
-    let door = context.door.get().context("the ingest door is not open")?;
-    let [admin, profiles] = listeners else { anyhow::bail!("there are two private listeners") };
-    Ok(Addresses { ingest: door.address(), admin: admin.address, profiles: profiles.address })
 }
 
 fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,6 @@ pub(crate) struct Rules {
 
 /// A listener that is open.
 pub(crate) struct Listening {
-    pub(crate) address: SocketAddr,
     closing: watch::Sender<bool>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -63,7 +62,7 @@ impl Listening {
 
 /// Starts answering on a bound socket, on a thread of its own.
 pub(crate) fn listen(context: Arc<Context>, rules: Rules, socket: StdListener) -> std::io::Result<Listening> {
-    let address = socket.local_addr()?;
+    let own = socket.local_addr()?.ip();
     socket.set_nonblocking(true)?;
     let (closing, closed) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -71,12 +70,12 @@ pub(crate) fn listen(context: Arc<Context>, rules: Rules, socket: StdListener) -
         let _inside = runtime.enter();
         TcpListener::from_std(socket)?
     };
-    let shared = Arc::new(Shared { context, rules, own: address.ip() });
+    let shared = Arc::new(Shared { context, rules, own });
     let name = format!("{:?}", shared.rules.listener).to_ascii_lowercase();
     let thread = std::thread::Builder::new()
         .name(name)
         .spawn(move || runtime.block_on(accept(listener, shared, closed)))?;
-    Ok(Listening { address, closing, thread })
+    Ok(Listening { closing, thread })
 }
 
 struct Shared {

@@ -1,6 +1,6 @@
 //! The ingest door over the shard: where events go, and what operators have set.
 
-use crate::api::Context;
+use crate::api::{Context, log_time};
 use collect::http::{Door, DoorOptions, OpenDoor};
 use collect::settings::{
     DefaultCurrency, DoorSettings, IdentitySettings, WriteKey as DoorKey, WriteKeyKind as DoorKind,
@@ -11,7 +11,8 @@ use engine::{Applied, Engine, SubmitError};
 use model::event::IdentifierKind;
 use model::id::Timestamp;
 use model::normalise::PhoneCountry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 /// Hands events to the shard.
 struct ShardSink {
@@ -61,21 +62,31 @@ fn refused(error: &SubmitError) -> SinkError {
     }
 }
 
-/// Opens the door.
-pub(super) fn open(context: &Arc<Context>, options: DoorOptions) -> anyhow::Result<OpenDoor> {
-    let (clock, source) = (Arc::clone(context), Arc::clone(context));
+/// Opens the door. Its threads end once it is closed; whoever closes it waits for them.
+///
+/// The door belongs to the context, so nothing in it may hold the context: neither would ever be dropped.
+pub(super) fn open(
+    context: &Context,
+    options: DoorOptions,
+) -> anyhow::Result<(OpenDoor, Vec<JoinHandle<()>>)> {
+    let (engine, driven) = (context.engine.clone(), context.drive_log_time);
+    let secrets = Arc::clone(&context.secrets);
     let door = Door {
-        sink: Arc::new(ShardSink { engine: context.engine.clone(), driven: context.drive_log_time }),
+        sink: Arc::new(ShardSink { engine: engine.clone(), driven }),
         settings: Arc::clone(&context.door_settings),
         keys: context.secrets.keys.clone(),
-        now: Arc::new(move || clock.log_time()),
-        fresh: Arc::new(move || source.secrets.fresh()),
+        now: Arc::new(move || log_time(&engine, driven)),
+        fresh: Arc::new(move || secrets.fresh()),
         fallback: None,
     };
+    let threads = Mutex::new(Vec::new());
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
     };
-    Ok(door.open(options, &spawn)?)
+    let door = door.open(options, &spawn)?;
+    Ok((door, threads.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Brings what the door judges by up to what the shard has applied.

@@ -1,7 +1,6 @@
 //! What is derived from the master secret, and fresh randomness.
 
 use crate::api::Problem;
-use crate::calendar;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use env::Entropy;
@@ -49,10 +48,6 @@ impl Secrets {
             std::process::abort();
         }
         bytes
-    }
-
-    pub(crate) fn now_us(&self) -> i64 {
-        calendar::now_us()
     }
 
     fn text<const BYTES: usize>(&self, purpose: &str, idempotency: Option<Key>) -> Result<String, Problem> {

@@ -64,7 +64,11 @@ fn every_operation_answers_as_documented_and_to_its_scope_only() {
         let Some(scope) = scope else { continue };
         for wrong in ["", "Basic abc", "Bearer ", "Bearer tlt_wrong", &format!("Basic {everything}")] {
             let reply = call(&[("authorization", wrong)]);
-            assert_eq!((reply.status, reply.code().as_str()), (401, "unauthorized"), "{method} {path} {wrong}");
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (401, "unauthorized"),
+                "{method} {path} {wrong}"
+            );
             assert!(reply.head.contains("www-authenticate: bearer"));
         }
         let lacking = call(&[("authorization", &format!("Bearer {nothing}"))]);
@@ -158,7 +162,9 @@ fn wrong_requests_are_told_what_is_wrong() {
             admin(
                 "PUT",
                 "/admin/v1/settings/suppression",
-                Some(r#"{"window_s":0,"products":true,"categories":true,"everything":false,"refund_lifts":true}"#),
+                Some(
+                    r#"{"window_s":0,"products":true,"categories":true,"everything":false,"refund_lifts":true}"#,
+                ),
             ),
             400,
             "bad_value",

@@ -51,9 +51,10 @@ fn keys_and_tokens_are_in_force_and_out_of_it_at_once() {
     let reader = shop.token(&["profile:read"]);
     assert_eq!(shop.lookup(&reader, "anonymous_id", "a").status, 200);
     let listed = shop.admin("GET", "/admin/v1/tokens", None).json();
-    let number = listed["tokens"].as_array().unwrap().iter().find(|one| one["name"] == "test").unwrap()["number"]
-        .as_u64()
-        .unwrap();
+    let number =
+        listed["tokens"].as_array().unwrap().iter().find(|one| one["name"] == "test").unwrap()["number"]
+            .as_u64()
+            .unwrap();
     assert_eq!(shop.admin("DELETE", &format!("/admin/v1/tokens/{number}"), None).status, 200);
     assert_eq!(shop.lookup(&reader, "anonymous_id", "a").status, 401);
     shop.running.stop().unwrap();
@@ -82,12 +83,14 @@ fn rules_of_identity_reach_the_door() {
 fn an_unmerge_parts_people_again() {
     let shop = Shop::open();
     shop.order("jane", "o-1", "shoe");
-    let together = r#"{"userId":"jane","event":"Seen","messageId":"m","context":{"traits":{"phone":"+4930123456"}}}"#;
+    let together =
+        r#"{"userId":"jane","event":"Seen","messageId":"m","context":{"traits":{"phone":"+4930123456"}}}"#;
     assert_eq!(shop.send("track", together).status, 200);
     let reader = shop.token(&["profile:read"]);
     let whole = shop.lookup(&reader, "user_id", "jane").json();
     let id = whole["id"].as_str().unwrap();
-    let both = r#"{"identifiers":[{"type":"user_id","value":"jane"},{"type":"phone","value":"+49 30 123456"}]}"#;
+    let both =
+        r#"{"identifiers":[{"type":"user_id","value":"jane"},{"type":"phone","value":"+49 30 123456"}]}"#;
     let path = format!("/admin/v1/profiles/{id}/unmerge");
     let parted = shop.admin("POST", &path, Some(both));
     assert_eq!(parted.json()["profiles"].as_array().unwrap().len(), 2, "{parted:?}");
@@ -100,6 +103,9 @@ fn an_unmerge_parts_people_again() {
     assert_eq!(outbox["effects"].as_array().unwrap().len(), 1);
     let next = outbox["next"].as_str().unwrap();
     let rest = shop.admin("GET", &format!("/admin/v1/outbox?after={next}"), None).json();
-    assert!(rest["effects"].as_array().unwrap().iter().any(|effect| effect["kind"] == "profile_unmerged"), "{rest}");
+    assert!(
+        rest["effects"].as_array().unwrap().iter().any(|effect| effect["kind"] == "profile_unmerged"),
+        "{rest}"
+    );
     shop.running.stop().unwrap();
 }

@@ -17,7 +17,11 @@ fn sources_stand_over_each_other() {
     let scratch = Scratch::new();
     std::fs::create_dir_all(&scratch.0).unwrap();
     let file = scratch.0.join("throughline.toml");
-    std::fs::write(&file, "[queue]\nitems_max = 100\nbytes_max = 2_000_000\n[telemetry]\nlog_format = \"json\"").unwrap();
+    std::fs::write(
+        &file,
+        "[queue]\nitems_max = 100\nbytes_max = 2_000_000\n[telemetry]\nlog_format = \"json\"",
+    )
+    .unwrap();
     let environment = vec![
         ("THROUGHLINE_QUEUE_ITEMS_MAX".to_owned(), "200".to_owned()),
         ("THROUGHLINE_DEDUP_WINDOW_HOURS".to_owned(), "48".to_owned()),

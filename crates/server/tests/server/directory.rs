@@ -61,7 +61,10 @@ fn an_occupied_port_is_named() {
             _ => config.listen.admin = taken,
         }
         let message = format!("{:#}", start(config.clone(), StartOptions::default()).err().unwrap());
-        assert!(message.contains(&taken.to_string()) && message.contains(&format!("listen.{key}")), "{message}");
+        assert!(
+            message.contains(&taken.to_string()) && message.contains(&format!("listen.{key}")),
+            "{message}"
+        );
     }
     shop.running.stop().unwrap();
 }
@@ -83,7 +86,11 @@ fn log_time_is_driven_in_its_own_directory_only() {
     assert_eq!(shop.status()["log_time_us"], 1_500_000_000_000_000_i64);
     let event = r#"{"userId":"u","event":"Seen","messageId":"2"}"#;
     assert_eq!(shop.send("track", event).status, 200);
-    assert_eq!(shop.status()["log_time_us"], 1_500_000_000_000_000_i64, "a request without a time moves none");
+    assert_eq!(
+        shop.status()["log_time_us"],
+        1_500_000_000_000_000_i64,
+        "a request without a time moves none"
+    );
     assert_eq!(shop.admin("DELETE", "/admin/v1/write-keys/1", None).status, 200);
     assert_eq!(shop.status()["log_time_us"], 1_500_000_000_000_000_i64, "nor does a command");
     let exact = shop.running.verify().unwrap();

@@ -79,7 +79,10 @@ fn an_erased_person_leaves_state_and_log() {
     running.stop().unwrap();
     assert_eq!(canaries(&scratch.0), 0);
     let stretches = verify_directory(&scratch.config()).unwrap();
-    assert!(!stretches.is_empty() && stretches.iter().all(engine::verify::Stretch::is_exact), "{stretches:?}");
+    assert!(
+        !stretches.is_empty() && stretches.iter().all(engine::verify::Stretch::is_exact),
+        "{stretches:?}"
+    );
 }
 
 #[test]

@@ -42,7 +42,8 @@ fn personal_values_are_masked_and_reads_are_on_record() {
     assert_eq!(clear.json()["revenue"][0]["value_minor"], 2000);
     assert_eq!(shop.lookup(&plain, "email", "nobody@example.com").code(), "no_such_profile");
     let audit = std::fs::read_to_string(shop.scratch.0.join("audit/profile-reads.log")).unwrap();
-    let lines: Vec<serde_json::Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "one line for each profile that was shown");
     for (line, shown) in lines.iter().zip([false, true]) {
         assert_eq!((&line["profile"], &line["sealed_values_shown"]), (&id.as_str().into(), &shown.into()));
@@ -56,7 +57,8 @@ fn a_restart_keeps_everything() {
     let shop = Shop::open();
     shop.order("jane", "o-1", "shoe");
     let reader = shop.token(&["profile:read"]);
-    let rules = r#"{"window_s":86400,"products":true,"categories":false,"everything":true,"refund_lifts":true}"#;
+    let rules =
+        r#"{"window_s":86400,"products":true,"categories":false,"everything":true,"refund_lifts":true}"#;
     assert_eq!(shop.admin("PUT", "/admin/v1/settings/suppression", Some(rules)).status, 200);
     let before = shop.lookup(&reader, "user_id", "jane").json();
     let shop = shop.restart();

@@ -78,7 +78,13 @@ impl Shop {
         self.admin_with(method, path, body, &[])
     }
 
-    pub(crate) fn admin_with(&self, method: &str, path: &str, body: Option<&str>, more: &[(&str, &str)]) -> Reply {
+    pub(crate) fn admin_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        more: &[(&str, &str)],
+    ) -> Reply {
         let bearer = format!("Bearer {}", self.credentials.admin_token);
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend_from_slice(more);
@@ -91,7 +97,8 @@ impl Shop {
     }
 
     pub(crate) fn decide(&self, kind: &str, value: &str, product: &str) -> Value {
-        let body = format!(r#"{{"identifiers":[{{"type":"{kind}","value":"{value}"}}],"product_id":"{product}"}}"#);
+        let body =
+            format!(r#"{{"identifiers":[{{"type":"{kind}","value":"{value}"}}],"product_id":"{product}"}}"#);
         let reply = self.profiles(&self.credentials.admin_token, "POST", "/v1/decide", Some(&body));
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.json()

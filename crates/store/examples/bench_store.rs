@@ -3,6 +3,7 @@
 //! the page cache between `rows` and `read` (`dd if=FILE iflag=nocache count=0` for each).
 //!
 //! CPU is that of the measuring thread, which does all the work.
+#![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 use env::seeded::Seed;
 use env::{Env, OpenMode};

@@ -44,7 +44,7 @@ pub struct DedupOptions {
     pub window_us: i64,
     /// Length of a bucket. Fixed for the life of a data directory.
     pub bucket_us: i64,
-    /// Bytes of id files that live ids may take, at [`ID_BYTES`] each. Memory is an eighth of it.
+    /// Bytes of id files that live ids may take, at [`ID_BYTES`] each. The filters take up to a quarter of it in memory.
     pub bytes_limit: u64,
 }
 
@@ -329,7 +329,7 @@ impl DedupWindow {
 
     fn confirm(&self, id: Key, probe: Probe) -> Result<bool, StoreError> {
         // No early end: the look-ups do not depend on each other, so their cache misses overlap.
-        let maybe = self.filters.iter().fold(false, |maybe, filter| maybe | filter.first_bit(probe));
+        let maybe = self.filters.iter().fold(false, |maybe, filter| maybe | filter.may_contain(probe));
         if !maybe {
             return Ok(false);
         }
@@ -365,21 +365,19 @@ impl DedupWindow {
         let (Some(bucket), Some(group)) = (self.buckets.last_mut(), self.groups.last_mut()) else {
             return Ok(());
         };
-        let number = bucket.bucket;
+        if self.open.last().is_none_or(|(open, _)| *open != bucket.bucket) {
+            self.open.push((bucket.bucket, IdSet::with_capacity(self.last_interval_ids)));
+            self.memory_from = self.memory_from.min(bucket.bucket);
+        }
+        if !self.open.last_mut().is_some_and(|(_, ids)| ids.insert(id)) {
+            let what = "the number of ids between two checkpoints";
+            return Err(StoreError::TooLarge { what, limit: ids::IDS_MAX });
+        }
         bucket.count += 1;
         bucket.digest = bucket.digest.wrapping_add(digest_of(id));
         self.live += 1;
         if group.insert(probe) {
             self.show_filters();
-        }
-        match self.open.last_mut() {
-            Some((open, ids)) if *open == number => ids.insert(id),
-            _ => {
-                let mut ids = IdSet::with_capacity(self.last_interval_ids);
-                ids.insert(id);
-                self.open.push((number, ids));
-                self.memory_from = self.memory_from.min(number);
-            }
         }
         Ok(())
     }

@@ -80,7 +80,6 @@ type Page = Box<[[AtomicU64; LINE_WORDS]]>;
 pub(crate) struct SharedFilter {
     pages: Box<[OnceLock<Page>]>,
     lines: u64,
-    capacity: u64,
 }
 
 impl SharedFilter {
@@ -88,12 +87,7 @@ impl SharedFilter {
     pub(crate) fn new(capacity: u64, bits_per_key: u64) -> Self {
         let lines = lines_for(capacity, bits_per_key);
         let pages = (0..lines.div_ceil(PAGE_LINES)).map(|_| OnceLock::new()).collect();
-        Self { pages, lines, capacity }
-    }
-
-    /// How many keys it is made for.
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
+        Self { pages, lines }
     }
 
     /// Bytes it takes once all pages are touched.
@@ -134,11 +128,13 @@ impl SharedFilter {
         first.is_some_and(|word| word.load(Ordering::Relaxed) >> (probe.lanes & 63) & 1 != 0)
     }
 
-    /// Whether a key may have been added.
+    /// Whether a key may have been added. No branch depends on the line: what a key's eight bits say is as good as
+    /// random, and a wrong guess would cost more than asking them all.
     #[inline]
     pub(crate) fn may_contain(&self, probe: Probe) -> bool {
         let Some(words) = self.words(probe) else { return false };
-        words.iter().zip(probe.bits()).all(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+        let ask = |missing, (word, bit): (&AtomicU64, u64)| missing | (bit & !word.load(Ordering::Relaxed));
+        words.iter().zip(probe.bits()).fold(0, ask) == 0
     }
 }
 

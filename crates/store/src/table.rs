@@ -68,6 +68,11 @@ impl Wanted {
         rows
     }
 
+    /// How many rows were asked for, repeats included.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether nothing was asked for.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

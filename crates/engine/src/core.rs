@@ -354,11 +354,15 @@ impl<M: Machine> Core<M> {
         if self.everything_is_in_memory() {
             return Ok(());
         }
+        let mut asking: Vec<&Record<'_>> = slice.iter().filter(|record| record.kind >= RecordKind::EVENT).collect();
         for _ in 0..PREFETCH_ROUNDS_MAX {
             let mut wanted = Wanted::default();
-            for record in slice.iter().filter(|record| record.kind >= RecordKind::EVENT) {
+            // Only a record whose rows were not all there can want more once they are.
+            asking.retain(|record| {
+                let before = wanted.len();
                 self.machine.wanted(&self.state, record, &mut wanted);
-            }
+                wanted.len() > before
+            });
             if !self.fetch(wanted)? {
                 break;
             }
@@ -372,24 +376,25 @@ impl<M: Machine> Core<M> {
             return Ok(false);
         }
         let rows = wanted.take();
-        let mut answers = self.reader.read_rows(&self.source, &rows).into_iter();
-        let mut failed = None;
-        let mut filled = false;
-        for (table, key) in rows {
-            let Some(answer) = answers.next() else { break };
-            let bytes = answer?;
-            visit_all(&mut self.state, &mut self.system, &mut |candidate| {
-                if candidate.id() == table && !candidate.is_known(key) {
-                    filled = true;
-                    if let Err(error) = candidate.fill(key, bytes.as_deref()) {
-                        failed.get_or_insert(error);
-                    }
-                }
-            });
+        let mut answers = Vec::with_capacity(rows.len());
+        for answer in self.reader.read_rows(&self.source, &rows) {
+            answers.push(answer?);
         }
+        let mut failed = None;
+        visit_all(&mut self.state, &mut self.system, &mut |table| {
+            // Rows are sorted by table.
+            let start = rows.partition_point(|(id, _)| *id < table.id());
+            let end = rows.partition_point(|(id, _)| *id <= table.id());
+            let own = rows.get(start..end).unwrap_or_default().iter().zip(answers.get(start..end).unwrap_or_default());
+            for ((_, key), bytes) in own {
+                if let Err(error) = table.fill(*key, bytes.as_deref()) {
+                    failed.get_or_insert(error);
+                }
+            }
+        });
         match failed {
             Some(error) => Err(error.into()),
-            None => Ok(filled),
+            None => Ok(true),
         }
     }
 

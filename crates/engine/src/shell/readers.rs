@@ -9,8 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use store::{RowSource, TableId};
 
-/// Fewer rows than this are not worth waking anybody.
-const ROWS_PER_THREAD_MIN: usize = 8;
+/// Fewer rows than this are not worth waking anybody: most are answered from a filter or the page cache, in less time
+/// than a wake-up takes.
+const ROWS_PER_THREAD_MIN: usize = 64;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A part of a request: which rows, from where, and the place of the first in the answer.

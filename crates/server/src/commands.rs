@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod config;
+mod demo;
 mod keys;
 mod log;
 mod replay;
@@ -36,6 +37,10 @@ enum Command {
     Config(config::ConfigArguments),
     /// Measure this binary and hold the figures against the goals.
     Bench(crate::bench::BenchArgs),
+    /// Send a real year of shopping through the real door, on a server of its own, and show what becomes of it.
+    Demo(demo::DemoArguments),
+    /// Send a file of events, one JSON object a line, to a Segment-compatible collector.
+    Send(crate::send::SendArgs),
     /// Print the OpenAPI document of the admin and profile listeners.
     Openapi,
     /// Print the version.
@@ -76,6 +81,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Bench(arguments) => crate::bench::bench(arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Send(arguments) => crate::send::send(&arguments),
         Command::Openapi => print(&crate::api::openapi()),
         Command::Version => print(&format!("throughline {}\n", env!("CARGO_PKG_VERSION"))),
     };

@@ -84,12 +84,12 @@ pub trait Stage: Sync {
     /// Replays the log and compares with what the checkpoints recorded.
     fn verify(&self) -> Result<VerifyReport>;
 
-    /// Returns when the server is to end: by default never, so that only a signal ends it.
-    fn wait(&self) -> Result<()> {
-        loop {
-            std::thread::park();
-        }
-    }
+    /// Returns when the server is to end.
+    fn wait(&self) -> Result<()>;
+    /// Ends the server.
+    fn close(self) -> Result<()>
+    where
+        Self: Sized;
 }
 
 /// What a replay showed.
@@ -120,15 +120,24 @@ pub fn demo<S: Stage>(args: &DemoArgs, start: impl FnOnce(&Path) -> Result<S>) -
     let retail = terminal.during("reading the data", || Retail::load(&data, households_max))?;
     report::introduce(&retail, &terminal);
     let stage = start(&folder.server())?;
-    let broken = perform(args, &retail, &stage, &terminal)?;
-    if !args.exit {
-        report::leave_open(&retail, &stage, &terminal);
-        stage.wait()?;
-    }
+    let played = play(args, &retail, &stage, &terminal);
+    let closed = stage.close();
+    let broken = played?;
+    closed?;
     if !broken.is_empty() {
         bail!("the demo found broken promises: {}", broken.join("; "));
     }
     Ok(())
+}
+
+/// The run, and what comes after it. Returns the broken promises.
+fn play(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Terminal) -> Result<Vec<String>> {
+    let broken = perform(args, retail, stage, terminal)?;
+    if !args.exit {
+        report::leave_open(retail, stage, terminal);
+        stage.wait()?;
+    }
+    Ok(broken)
 }
 
 /// Sends everything, looks at what became of it, and tells. Returns the broken promises.
@@ -142,7 +151,7 @@ fn perform(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Termi
         sender::send_all(&mut slicer, lanes, stage, progress, terminal)
     })?;
     let sending = began.elapsed();
-    let after = watch.settled()?;
+    let after = terminal.during("waiting for a checkpoint", || watch.settled())?;
     let read_back =
         terminal.during("reading back", || readback::read_back(retail, &slicer.story, stage, terminal))?;
     let verified = terminal.during("replaying", || stage.verify())?;

@@ -51,7 +51,7 @@ fn start_logging(settings: &Telemetry) -> anyhow::Result<()> {
 }
 
 /// Until a signal asks to stop, or the shard stops by itself.
-fn wait(running: &Running) -> anyhow::Result<()> {
+pub(super) fn wait(running: &Running) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;

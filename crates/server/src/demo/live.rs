@@ -21,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Status {
     pub(super) durable_next: u64,
     pub(super) applied_next: u64,
+    /// Position of the last checkpoint; where the server tells it.
+    pub(super) checkpoint_next: Option<u64>,
     /// Repeated events that were dropped, since the log began.
     pub(super) duplicates: u64,
     /// Records that were set aside because they made the rules fail.
@@ -28,12 +30,6 @@ pub(super) struct Status {
     pub(super) profiles: u64,
     pub(super) merges: u64,
     pub(super) suppressions_active: u64,
-    /// Events applied, repetitions left out; where the server counts them.
-    pub(super) events: Option<u64>,
-    /// Orders known; where the server counts them.
-    pub(super) orders: Option<u64>,
-    /// Edges between identifiers that were refused; where the server counts them.
-    pub(super) refused_edges: Option<u64>,
 }
 
 impl Status {
@@ -67,12 +63,14 @@ impl Watch {
             .context("/admin/v1/status answered something else than figures")
     }
 
-    /// The figures once all that is durable is applied.
+    /// The figures once all that is durable is applied and a checkpoint covers it, or after a while without: a replay
+    /// is compared with checkpoints.
     pub(super) fn settled(&mut self) -> Result<Status> {
         let began = Instant::now();
         loop {
             let status = self.status()?;
-            if status.lag() == 0 || began.elapsed() > SETTLE_MAX {
+            let covered = status.checkpoint_next.is_none_or(|next| next >= status.applied_next);
+            if (status.lag() == 0 && covered) || began.elapsed() > SETTLE_MAX {
                 return Ok(status);
             }
             std::thread::sleep(LOOK_EVERY);

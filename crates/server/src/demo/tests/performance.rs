@@ -161,6 +161,12 @@ impl Stage for Theatre {
     fn admin_token(&self) -> &str {
         "admin"
     }
+    fn wait(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn close(self) -> anyhow::Result<()> {
+        Ok(())
+    }
     fn verify(&self) -> anyhow::Result<VerifyReport> {
         Ok(VerifyReport {
             records: 1,

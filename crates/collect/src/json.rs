@@ -216,6 +216,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over bytes that mean themselves inside a string, eight at a time.
+    #[inline]
     fn plain_bytes(&mut self) {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let (words, tail) = rest.as_chunks::<8>();
@@ -308,6 +309,11 @@ impl<'a> Reader<'a> {
 /// Writes text as a JSON string.
 pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
+    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => out.push_str("\\\""),
@@ -327,6 +333,7 @@ pub(crate) fn write_text(out: &mut String, text: &str) {
 
 /// Marks the bytes of a word that are quotes, backslashes or control characters, in their top bits. Marks above the
 /// lowest one may be false (borrows), so only the lowest counts.
+#[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;

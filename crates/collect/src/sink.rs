@@ -15,7 +15,13 @@ pub trait Sink: Send + Sync + 'static {
 
     /// The same, with the log time that the request came with. Called instead of [`Sink::submit`] only where
     /// [`crate::http::DoorOptions::heed_log_time`] is set and the request has one.
-    fn submit_at(&self, log_time: Timestamp, records: Vec<u8>, count: u32, done: Done) -> Result<(), SinkError> {
+    fn submit_at(
+        &self,
+        log_time: Timestamp,
+        records: Vec<u8>,
+        count: u32,
+        done: Done,
+    ) -> Result<(), SinkError> {
         let _ = log_time;
         self.submit(records, count, done)
     }

@@ -42,6 +42,9 @@ pub fn currency(text: &str) -> Option<[u8; 3]> {
 /// A point or comma that occurs once is the decimal mark, unless both occur (then the last one is) or it is a comma
 /// followed by exactly three digits (then it groups thousands). Blanks and apostrophes group.
 pub fn minor_units(text: &str, currency: [u8; 3]) -> Option<i64> {
+    if let Some(amount) = plain_decimal(text, exponent(currency)) {
+        return Some(amount);
+    }
     if text.len() > MAX_TEXT_BYTES {
         return None;
     }
@@ -72,6 +75,23 @@ pub fn minor_units(text: &str, currency: [u8; 3]) -> Option<i64> {
     let shift = exponent_ten - fraction_digits + i64::from(exponent(currency));
     let magnitude = digits.shifted(shift)?;
     Some(if negative { -magnitude } else { magnitude })
+}
+
+/// The short way for what nearly all amounts are: at most twelve digits, and no more places than the currency has.
+fn plain_decimal(text: &str, places: u8) -> Option<i64> {
+    const MAX_DIGITS: usize = 12;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() || whole.len() > MAX_DIGITS || fraction.len() > usize::from(places) {
+        return None;
+    }
+    let mut minor = 0;
+    let zeros = usize::from(places) - fraction.len();
+    for byte in whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat_n(b'0', zeros)) {
+        minor = minor * 10 + i64::from(byte.is_ascii_digit().then(|| byte - b'0')?);
+    }
+    // "5." is left to the long way, like everything that is not plain.
+    let dangling = fraction.is_empty() && text.ends_with('.');
+    (minor <= MAX_MINOR && !dangling).then_some(minor)
 }
 
 /// The digits of an amount, most significant first, leading zeros left out.

@@ -98,13 +98,21 @@ pub fn identifier(kind: IdentifierKind, value: &str, home: Option<PhoneCountry>)
 /// An id that means what it says: trimmed, otherwise unchanged. `None` if it is blocked: empty, too long, only zeros
 /// and dashes, or one of the words that programs write for "no value".
 pub fn plain(value: &str) -> Option<&str> {
-    let value = value.trim();
+    let value = trimmed(value);
     let blank = value.bytes().all(|byte| byte == b'0' || byte == b'-');
     if blank || value.len() > MAX_VALUE_BYTES {
         return None;
     }
     let blocked = BLOCKED_VALUES.iter().any(|word| value.eq_ignore_ascii_case(word));
     (!blocked).then_some(value)
+}
+
+/// Text without white space around it. Nearly all text has none, which its two ends show.
+pub fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
 }
 
 /// An e-mail address: trimmed, ASCII letters in lower case. `None` unless it has one `@` with something before it and

@@ -11,6 +11,7 @@ use crate::wire::item::Item;
 use crate::wire::problem::{Problem, WireError};
 use model::event::{Consent, Event, EventKind};
 use model::id::Timestamp;
+use model::normalise::trimmed;
 use model::record::{RecordKind, encode_record};
 use model::seal::Keys;
 use std::borrow::Cow;
@@ -57,11 +58,14 @@ impl Encoding<'_> {
     /// Turns a body into records: all of its events, or none and the reason.
     pub fn encode(&self, envelope: &Envelope<'_>, sender: &Sender<'_>) -> Result<Encoded, WireError> {
         envelope.check_sizes(&self.settings.limits)?;
-        let mut encoded = Encoded::default();
+        let seen = Seen::by(sender);
+        // Records are about as long as what they were read from.
+        let records = Vec::with_capacity(envelope.bytes().min(self.settings.limits.records_bytes_max));
+        let mut encoded = Encoded { records, count: 0 };
         let mut scratch = Vec::new();
         for (index, item) in envelope.items.iter().enumerate() {
             scratch.clear();
-            self.encode_item(envelope, item, sender, &mut scratch)
+            self.encode_item(envelope, item, sender, &seen, &mut scratch)
                 .map_err(|error| envelope.name_item(error, index))?;
             encode_record(&mut encoded.records, RecordKind::EVENT, &scratch);
             encoded.count += 1;
@@ -78,6 +82,7 @@ impl Encoding<'_> {
         envelope: &Envelope<'_>,
         item: &Item<'_>,
         sender: &Sender<'_>,
+        seen: &Seen,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         let path_kind = match envelope.call {
@@ -86,19 +91,19 @@ impl Encoding<'_> {
         };
         let kind = item.check(path_kind)?;
         let merged = merged_context(envelope, item)?;
-        let reread;
+        let mut reread = Context::default();
         let context = match &merged {
             Some(merged) => {
-                reread = Context::read(&mut Reader::new(merged, u32::MAX))?;
+                reread.read(&mut Reader::new(merged, u32::MAX))?;
                 &reread
             }
             None => &item.context,
         };
         let message_id = match &item.message_id {
-            Some(message_id) => Cow::Borrowed(message_id.trim()),
+            Some(message_id) => Cow::Borrowed(trimmed(message_id)),
             None => Cow::Owned(made_message_id((self.fresh)())),
         };
-        let stored_context = completed_context(envelope, item, context, sender);
+        let stored_context = completed_context(envelope, item, context, seen);
         self.write(kind, item, context, &stored_context, &message_id, envelope, sender, out)
     }
 
@@ -153,6 +158,29 @@ impl Encoding<'_> {
     }
 }
 
+/// What the server saw of a browser, spelled in JSON once for all events of a request. Nothing, for a server's.
+#[derive(Default)]
+struct Seen {
+    ip: Option<String>,
+    user_agent: Option<String>,
+}
+
+impl Seen {
+    fn by(sender: &Sender<'_>) -> Self {
+        if sender.key.kind == WriteKeyKind::Server {
+            return Self::default();
+        }
+        let spelled = |text: &str| {
+            let mut spelled = String::new();
+            write_text(&mut spelled, text);
+            spelled
+        };
+        let user_agent =
+            sender.user_agent.filter(|text| !text.is_empty() && text.len() <= MAX_USER_AGENT_BYTES);
+        Self { ip: sender.ip.map(|ip| spelled(&ip.to_string())), user_agent: user_agent.map(spelled) }
+    }
+}
+
 /// The event's context with the envelope's members added where it has none of that name. `None` if the envelope adds
 /// nothing.
 fn merged_context(envelope: &Envelope<'_>, item: &Item<'_>) -> Result<Option<String>, WireError> {
@@ -176,30 +204,20 @@ fn completed_context<'a>(
     envelope: &Envelope<'_>,
     item: &Item<'_>,
     context: &Context<'a>,
-    sender: &Sender<'_>,
+    seen: &Seen,
 ) -> Cow<'a, str> {
     let mut completed = Cow::Borrowed(context.raw);
-    if sender.key.kind == WriteKeyKind::Browser {
-        if let Some(ip) = sender.ip.filter(|_| !context.has_ip) {
-            add_text(completed.to_mut(), "ip", &ip.to_string());
-        }
-        let user_agent =
-            sender.user_agent.filter(|text| text.len() <= MAX_USER_AGENT_BYTES && !text.is_empty());
-        if let Some(user_agent) = user_agent.filter(|_| !context.has_user_agent) {
-            add_text(completed.to_mut(), "userAgent", user_agent);
-        }
+    if let Some(ip) = seen.ip.as_ref().filter(|_| !context.has_ip) {
+        add_member(completed.to_mut(), "ip", ip);
+    }
+    if let Some(user_agent) = seen.user_agent.as_ref().filter(|_| !context.has_user_agent) {
+        add_member(completed.to_mut(), "userAgent", user_agent);
     }
     let integrations = item.integrations.or(envelope.integrations);
     if let Some(integrations) = integrations.filter(|_| !context.has_integrations) {
         add_member(completed.to_mut(), "integrations", integrations);
     }
     completed
-}
-
-fn add_text(object: &mut String, key: &str, text: &str) {
-    let mut value = String::new();
-    write_text(&mut value, text);
-    add_member(object, key, &value);
 }
 
 /// Adds a member to a JSON object that lacks it; an empty text becomes an object.

@@ -9,6 +9,9 @@ use model::event::EventKind;
 use model::id::Timestamp;
 use std::collections::BTreeMap;
 
+/// What most events are larger than.
+const USUAL_EVENT_BYTES: usize = 300;
+
 /// Which call a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -69,6 +72,11 @@ impl<'a> Envelope<'a> {
     /// The write key that the body names.
     pub fn write_key(&self) -> Option<&str> {
         self.write_key.as_deref()
+    }
+
+    /// How many bytes the body has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many events there are.
@@ -150,13 +158,18 @@ impl<'a> Envelope<'a> {
             reader.skip()?;
             return Err(Problem::WrongType { expected: "an array" }.of("batch"));
         }
+        // A guess that is never far too large: an event has at least some hundred bytes.
+        self.items.reserve((self.bytes / USUAL_EVENT_BYTES).min(events_max));
         reader.array(|reader| {
             let index = self.items.len();
             if index == events_max {
                 return Err(Problem::TooMany { max: events_max }.of("batch"));
             }
-            self.items.push(Item::read(reader).map_err(|error| error.in_batch(index))?);
-            Ok(())
+            self.items.push(Item::default());
+            match self.items.last_mut() {
+                Some(item) => item.read(reader).map_err(|error| error.in_batch(index)),
+                None => Ok(()),
+            }
         })?;
         Ok(())
     }

@@ -97,33 +97,39 @@ fn is_empty_container(raw: &str) -> bool {
 /// Reads text or a number, as text. Anything else, and blank text, is nothing: coerce, never refuse.
 pub(crate) fn loose_text<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, JsonError> {
     Ok(match reader.value()? {
-        Value::Text(raw) => Some(raw.decode()).filter(|text| !text.trim().is_empty()),
+        Value::Text(raw) => Some(raw.decode()).filter(|text| !is_blank(text)),
         Value::Number(spelled) => Some(Cow::Borrowed(spelled)),
         _ => None,
     })
 }
 
+/// Whether there is nothing but white space. Nearly all texts begin with something visible.
+pub(crate) fn is_blank(text: &str) -> bool {
+    let visible = text.as_bytes().first().is_some_and(u8::is_ascii_graphic);
+    !visible && text.trim().is_empty()
+}
+
 impl<'a> Properties<'a> {
-    /// Reads the value of `properties`.
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
-        let mut found = Self::default();
-        found.raw = object_or_nothing(reader, "properties", |reader, key| {
+    /// Reads the value of `properties`, in place: it is large, and moving it costs as much as reading it.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        *self = Self::default();
+        self.raw = object_or_nothing(reader, "properties", |reader, key| {
             match key {
-                "email" => found.contact.email = loose_text(reader)?,
-                "phone" => found.contact.phone = loose_text(reader)?,
-                "name" => found.name = loose_text(reader)?,
-                "order_id" | "orderId" => found.order_id = loose_text(reader)?,
-                "refund_id" | "refundId" => found.refund_id = loose_text(reader)?,
-                "revenue" => found.revenue = loose_text(reader)?,
-                "total" => found.total = loose_text(reader)?,
-                "value" => found.value = loose_text(reader)?,
-                "currency" => found.currency = loose_text(reader)?,
-                "products" if reader.peek() == b'[' => found.products = Some(read_products(reader)?),
-                _ => found.own_product.take(reader, key)?,
+                "email" => self.contact.email = loose_text(reader)?,
+                "phone" => self.contact.phone = loose_text(reader)?,
+                "name" => self.name = loose_text(reader)?,
+                "order_id" | "orderId" => self.order_id = loose_text(reader)?,
+                "refund_id" | "refundId" => self.refund_id = loose_text(reader)?,
+                "revenue" => self.revenue = loose_text(reader)?,
+                "total" => self.total = loose_text(reader)?,
+                "value" => self.value = loose_text(reader)?,
+                "currency" => self.currency = loose_text(reader)?,
+                "products" if reader.peek() == b'[' => self.products = Some(read_products(reader)?),
+                _ => self.own_product.take(reader, key)?,
             }
             Ok(())
         })?;
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -182,11 +188,11 @@ impl<'a> Traits<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Reads the value of `context`.
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
-        let mut found = Self::default();
-        found.raw = object_or_nothing(reader, "context", |reader, key| found.take(reader, key))?;
-        Ok(found)
+    /// Reads the value of `context`, in place.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        *self = Self::default();
+        self.raw = object_or_nothing(reader, "context", |reader, key| self.take(reader, key))?;
+        Ok(())
     }
 
     fn take(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), WireError> {

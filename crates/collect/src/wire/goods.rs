@@ -3,6 +3,7 @@
 use crate::wire::facts::{Properties, Text, WireProduct};
 use model::event::{OrderChange, OrderFact, Product};
 use model::money;
+use model::normalise::trimmed;
 
 /// The longest product, order and refund id that is kept, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -36,7 +37,7 @@ pub(crate) fn order<'a>(
     message_id: &'a str,
     currency: [u8; 3],
 ) -> Option<OrderFact<'a>> {
-    let (_, change) = ORDER_EVENTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.trim()))?;
+    let (_, change) = ORDER_EVENTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(trimmed(name)))?;
     let order_id = match (id(&properties.order_id), change) {
         (Some(order_id), _) => order_id,
         (None, OrderChange::Completed) => message_id,
@@ -60,7 +61,7 @@ pub(crate) fn products<'a>(
     match &properties.products {
         Some(products) => products.iter().filter_map(|sent| product(sent, true, currency)).collect(),
         None => {
-            let version_1 = PRODUCT_EVENTS_V1.iter().any(|known| known.eq_ignore_ascii_case(name.trim()));
+            let version_1 = PRODUCT_EVENTS_V1.iter().any(|known| known.eq_ignore_ascii_case(trimmed(name)));
             product(&properties.own_product, version_1, currency).into_iter().collect()
         }
     }
@@ -74,7 +75,7 @@ pub(crate) fn currency(properties: &Properties<'_>, default: [u8; 3]) -> [u8; 3]
 fn product<'a>(sent: &'a WireProduct<'_>, bare_id: bool, currency: [u8; 3]) -> Option<Product<'a>> {
     let bare = if bare_id { id(&sent.id) } else { None };
     let product_id = id(&sent.product_id).or_else(|| id(&sent.sku)).or(bare)?;
-    let category = sent.category.as_deref().map(str::trim).unwrap_or_default();
+    let category = sent.category.as_deref().map(trimmed).unwrap_or_default();
     Some(Product {
         product_id,
         category: if category.len() <= MAX_CATEGORY_BYTES { category } else { "" },
@@ -85,6 +86,9 @@ fn product<'a>(sent: &'a WireProduct<'_>, bare_id: bool, currency: [u8; 3]) -> O
 
 /// How many: thousandths cut off; less than nothing is nothing.
 fn quantity(text: &str) -> Option<u32> {
+    if let Ok(whole) = text.parse() {
+        return Some(whole);
+    }
     // "XXX" has two decimal places, so a hundred of its minor units are one piece.
     let hundredths = money::minor_units(text, money::NO_CURRENCY)?;
     u32::try_from(hundredths.max(0).div_euclid(100)).ok()
@@ -95,5 +99,5 @@ fn minor_units(amount: &Option<Text<'_>>, currency: [u8; 3]) -> Option<i64> {
 }
 
 fn id<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
-    text.as_deref().map(str::trim).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
+    text.as_deref().map(trimmed).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
 }

@@ -2,7 +2,7 @@
 
 use crate::instant;
 use crate::json::{JsonError, Reader, Value};
-use crate::wire::facts::{Context, Properties, Text, Traits, loose_text};
+use crate::wire::facts::{Context, Properties, Text, Traits, is_blank, loose_text};
 use crate::wire::problem::{Problem, WireError};
 use model::event::EventKind;
 use model::id::Timestamp;
@@ -40,15 +40,14 @@ pub(crate) struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// Consumes one value of a batch, which must be an object.
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+    pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
         if reader.peek() != b'{' {
             reader.skip()?;
             return Err(Problem::WrongType { expected: "an object" }.of(""));
         }
-        let mut item = Self::default();
-        let raw = reader.object(|reader, key| item.take(reader, key))?;
-        item.bytes = raw.len();
-        Ok(item)
+        let raw = reader.object(|reader, key| self.take(reader, key))?;
+        self.bytes = raw.len();
+        Ok(())
     }
 
     /// Consumes the value of one member of an event.
@@ -69,9 +68,9 @@ impl<'a> Item<'a> {
             "originalTimestamp" => self.original_timestamp = instant_of(reader)?,
             "timestamp" => self.timestamp = instant_of(reader)?,
             "sentAt" => self.sent_at = instant_of(reader)?,
-            "properties" => self.properties = Properties::read(reader)?,
+            "properties" => self.properties.read(reader)?,
             "traits" => self.traits = Traits::read(reader, "traits")?,
-            "context" => self.context = Context::read(reader)?,
+            "context" => self.context.read(reader)?,
             "integrations" => self.integrations = integrations_of(reader)?,
             _ => {
                 reader.skip()?;
@@ -136,7 +135,7 @@ fn kind_of(text: &str) -> Option<EventKind> {
 /// accident, so it is refused.
 fn id_text<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Option<Text<'a>>, WireError> {
     match reader.value()? {
-        Value::Text(raw) => Ok(Some(raw.decode()).filter(|text| !text.trim().is_empty())),
+        Value::Text(raw) => Ok(Some(raw.decode()).filter(|text| !is_blank(text))),
         Value::Number(spelled) => Ok(Some(Cow::Borrowed(spelled))),
         Value::Null => Ok(None),
         _ => Err(Problem::WrongType { expected: "a text" }.of(field)),

@@ -1,5 +1,6 @@
 //! The whole server in this process, on real ports of loopback: what operators and readers see of it.
 
+#[cfg(test)]
 mod server {
     mod access;
     mod commands;

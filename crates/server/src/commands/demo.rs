@@ -3,52 +3,57 @@
 use super::serve::wait;
 use crate::config::{Sources, load};
 use crate::demo::{DemoArgs, Stage, VerifyReport, demo};
-use crate::serve::{Credentials, Running, StartOptions, start};
+use crate::serve::{Addresses, Credentials, Running, StartOptions, start};
 use anyhow::Context as _;
+use clap::Args;
 use engine::verify::Stretch;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
-pub(super) fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
-    demo(arguments, open)
+/// What the demo is told, beside what every server is told.
+#[derive(Debug, Args)]
+pub(super) struct DemoArguments {
+    #[command(flatten)]
+    demo: DemoArgs,
+    /// Set one key of the configuration; stands over the environment. May be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    assignments: Vec<String>,
+}
+
+pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
+    demo(&arguments.demo, |folder| open(folder, arguments.assignments.clone()))
 }
 
 /// A server in the demo's folder. A file of the working directory belongs to somebody's real server and is not read;
 /// the environment is.
-fn open(folder: &Path) -> anyhow::Result<Theatre> {
-    let mut config = load(&Sources { file: None, ..Sources::of_process(None, Vec::new()) })?;
+fn open(folder: &Path, assignments: Vec<String>) -> anyhow::Result<Theatre> {
+    let mut config = load(&Sources { file: None, ..Sources::of_process(None, assignments) })?;
     config.data.directory = folder.to_owned();
-    super::serve::start_logging(&config.telemetry)?;
     let running = start(config, StartOptions { drive_log_time: true, new_credentials: true })?;
     let credentials = running.credentials().cloned().context("the server made no credentials")?;
-    Ok(Theatre { running: Some(running), credentials })
+    let addresses = running.addresses();
+    Ok(Theatre { running, addresses, credentials })
 }
 
 /// The server that the demo plays on.
 struct Theatre {
-    /// Always there, until the end.
-    running: Option<Running>,
+    running: Running,
+    addresses: Addresses,
     credentials: Credentials,
-}
-
-impl Theatre {
-    fn address(&self, pick: impl Fn(&Running) -> SocketAddr) -> SocketAddr {
-        self.running.as_ref().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), pick)
-    }
 }
 
 impl Stage for Theatre {
     fn ingest(&self) -> SocketAddr {
-        self.address(|running| running.addresses().ingest)
+        self.addresses.ingest
     }
 
     fn profiles(&self) -> SocketAddr {
-        self.address(|running| running.addresses().profiles)
+        self.addresses.profiles
     }
 
     fn admin(&self) -> SocketAddr {
-        self.address(|running| running.addresses().admin)
+        self.addresses.admin
     }
 
     fn server_write_key(&self) -> &str {
@@ -69,31 +74,25 @@ impl Stage for Theatre {
 
     fn verify(&self) -> anyhow::Result<VerifyReport> {
         let began = Instant::now();
-        let running = self.running.as_ref().context("the server has ended")?;
-        let stretches = running.verify()?;
+        let stretches = self.running.verify()?;
         let last = stretches.last();
+        let hex = |digest: u128| format!("{digest:032x}");
         Ok(VerifyReport {
             records: stretches.iter().map(|stretch| stretch.records).sum(),
             effects: last.map_or(0, |stretch| stretch.effects),
             stretches: stretches.len() as u64,
-            state_digest: last.map(|stretch| format!("{:032x}", stretch.state.1)).unwrap_or_default(),
-            effects_digest: last.map(|stretch| format!("{:032x}", stretch.effect_chain.1)).unwrap_or_default(),
+            state_digest: last.map(|stretch| hex(stretch.state.1)).unwrap_or_default(),
+            effects_digest: last.map(|stretch| hex(stretch.effect_chain.1)).unwrap_or_default(),
             exact: !stretches.is_empty() && stretches.iter().all(Stretch::is_exact),
             elapsed: began.elapsed(),
         })
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        self.running.as_ref().map_or(Ok(()), wait)
+        wait(&self.running)
     }
-}
 
-impl Drop for Theatre {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take()
-            && let Err(error) = running.stop()
-        {
-            super::say(&format!("throughline: {error:#}"));
-        }
+    fn close(self) -> anyhow::Result<()> {
+        self.running.stop()
     }
 }

@@ -209,9 +209,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ));
     }
     let currency = &config.ingest.default_currency;
-    if !currency.is_empty()
-        && !(currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase()))
-    {
+    let three_letters = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
+    if !currency.is_empty() && !three_letters {
         return Err(wrong(
             "ingest.default_currency",
             currency,

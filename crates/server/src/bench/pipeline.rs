@@ -40,6 +40,8 @@ pub(crate) const BATCH_CLIENTS: usize = 64;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long introducing everybody may take.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3 * 3_600);
+/// How long the checkpoint after that may take.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Events that the generator's own cost is measured over.
 const GENERATOR_EVENTS: u32 = 200_000;
 /// Memory for rows while everybody is told: enough for all of them.
@@ -137,6 +139,15 @@ impl Run<'_> {
         Lane::of_events(server, self.generator(), events, clients, pace)
     }
 
+    /// What the server believes that rows take; it weighs them as it writes checkpoints.
+    fn rows_in_memory(&self, server: &ServerProcess) -> anyhow::Result<u64> {
+        let (started, told) = (Instant::now(), server.status_number("applied_next")?);
+        while started.elapsed() < CHECKPOINT_TIMEOUT && server.status_number("checkpoint_next")? < told {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        server.status_number("resident_bytes")
+    }
+
     fn describe(&mut self, folder: &Path) -> anyhow::Result<()> {
         let disk = disk::probe(folder)?;
         self.report.fact("disk", json!(disk.filesystem));
@@ -203,7 +214,7 @@ impl Run<'_> {
         let used = after.since(&before);
         let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
         self.report.goal("memory_per_profile", grown as f64 / told as f64);
-        let rows = server.status_number("resident_bytes")?;
+        let rows = self.rows_in_memory(server)?;
         self.report.detail("memory_of_rows_per_profile", "B", rows as f64 / told as f64);
         self.report.detail_higher("new_people_events_per_second", "1/s", told as f64 / seconds);
         self.report.detail("new_people_cpu_per_event", "us", used.cpu_ns as f64 / 1e3 / told as f64);

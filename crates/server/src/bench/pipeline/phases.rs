@@ -12,8 +12,9 @@ const SINGLE_CLIENTS: usize = 256;
 /// Paced load: half of the events come alone, half in batches.
 const PACED_SINGLES_PER_SECOND: f64 = 10_000.0;
 const PACED_BATCHES_PER_SECOND: f64 = 100.0;
-const PACED_SINGLE_CLIENTS: usize = 128;
-const PACED_BATCH_CLIENTS: usize = 16;
+/// So many connections that requests wait for the server, and not for a free connection.
+const PACED_SINGLE_CLIENTS: usize = 1_000;
+const PACED_BATCH_CLIENTS: usize = 64;
 const DECIDES_PER_SECOND: f64 = 5_000.0;
 const DECIDE_CLIENTS: usize = 32;
 /// The longest warm-up.

@@ -1,4 +1,6 @@
-//! The command `throughline`.
+//! The command `throughline`: hands its arguments to the library and its verdict to the caller.
+//!
+//! **This binary never** does anything itself, so that tests and benches reach all of it.
 
 use clap::Parser as _;
 use server::commands::{self, Arguments};

@@ -1,5 +1,10 @@
 //! The shard on its threads and on a real disk: answers, order, bounds, restarts.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test of the threads runs on the real machine, and its helpers fail the test"
+)]
 
 use engine::recovery::{OpenOptions, open};
 use engine::{Applied, Engine, EngineOptions, SubmitError};

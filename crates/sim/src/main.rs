@@ -1,4 +1,5 @@
-//! Runs seeded lives from the command line: `cargo run --release -p sim -- COUNT [FIRST]`.
+//! Runs seeded lives from the command line: `cargo run --release -p sim -- COUNT [FIRST]`. It never touches the real
+//! disk or clock.
 
 use anyhow::Context;
 use sim::ledger::Clients;

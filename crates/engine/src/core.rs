@@ -354,7 +354,8 @@ impl<M: Machine> Core<M> {
         if self.everything_is_in_memory() {
             return Ok(());
         }
-        let mut asking: Vec<&Record<'_>> = slice.iter().filter(|record| record.kind >= RecordKind::EVENT).collect();
+        let mut asking: Vec<&Record<'_>> =
+            slice.iter().filter(|record| record.kind >= RecordKind::EVENT).collect();
         for _ in 0..PREFETCH_ROUNDS_MAX {
             let mut wanted = Wanted::default();
             // Only a record whose rows were not all there can want more once they are.
@@ -385,7 +386,11 @@ impl<M: Machine> Core<M> {
             // Rows are sorted by table.
             let start = rows.partition_point(|(id, _)| *id < table.id());
             let end = rows.partition_point(|(id, _)| *id <= table.id());
-            let own = rows.get(start..end).unwrap_or_default().iter().zip(answers.get(start..end).unwrap_or_default());
+            let own = rows
+                .get(start..end)
+                .unwrap_or_default()
+                .iter()
+                .zip(answers.get(start..end).unwrap_or_default());
             for ((_, key), bytes) in own {
                 if let Err(error) = table.fill(*key, bytes.as_deref()) {
                     failed.get_or_insert(error);

@@ -80,18 +80,29 @@ impl Run<'_> {
             (self.read_back.not_one_person, "people are missing, or one with somebody else"),
             (self.read_back.orders_wrong, "households have other orders or revenue than in the data"),
             (self.after.skipped, "records were set aside because a rule failed on them"),
-            (u64::from(!self.verified.exact), "replay gave another state or other effects"),
+            (
+                u64::from(!self.verified.exact),
+                "replay gave another state or other effects, or had no checkpoint to compare with",
+            ),
         ];
         let broken = counted.into_iter().filter(|(count, _)| *count > 0);
         broken.map(|(count, what)| format!("{}: {what}", grouped(count))).collect()
     }
 
     pub(super) fn tell(&self, terminal: &Terminal) {
-        let Self { tally, outcome, after, verified, .. } = self;
+        let promises = self.broken_promises();
+        let broken = promises.iter().map(|promise| format!("BROKEN     {promise}"));
+        for line in self.what_was_sent().into_iter().chain(self.what_became_of_it()).chain(broken) {
+            terminal.say(&line);
+        }
+    }
+
+    fn what_was_sent(&self) -> Vec<String> {
+        let Self { tally, outcome, .. } = self;
         let real = tally.orders + tally.exposures + tally.redemptions;
-        let share = |part: u64| part as f64 * 100.0 / tally.distinct().max(1) as f64;
         let synthetic = tally.distinct() - real;
-        let lines = [
+        let share = |part: u64| part as f64 * 100.0 / tally.distinct().max(1) as f64;
+        vec![
             String::new(),
             format!(
                 "Sent       {} events in {:.1} s: {}/s; all accepted, {} requests, {} of them sent again",
@@ -125,6 +136,13 @@ impl Run<'_> {
                 grouped(tally.late),
                 grouped(tally.repeated)
             ),
+        ]
+    }
+
+    fn what_became_of_it(&self) -> Vec<String> {
+        let Self { outcome, after, verified, read_back, .. } = self;
+        let same = if verified.exact { "the same state and effects" } else { "NOT PROVEN THE SAME" };
+        vec![
             format!(
                 "Duplicates {} dropped by the server",
                 grouped(after.duplicates.saturating_sub(self.before.duplicates))
@@ -132,11 +150,11 @@ impl Run<'_> {
             format!(
                 "People     {} read back: {} profiles, {} merges; {} missing or confused; {} households with other \
                  orders than in the data",
-                grouped(self.read_back.people),
+                grouped(read_back.people),
                 grouped(after.profiles),
                 grouped(after.merges),
-                grouped(self.read_back.not_one_person),
-                grouped(self.read_back.orders_wrong)
+                grouped(read_back.not_one_person),
+                grouped(read_back.orders_wrong)
             ),
             format!("Suppressed {} profiles now", grouped(after.suppressions_active)),
             format!("Request    to its 200: {}", quantiles(&outcome.posts_us)),
@@ -152,21 +170,14 @@ impl Run<'_> {
                 grouped(outcome.false_suppressions)
             ),
             format!(
-                "Replay     {} records in {} stretches between checkpoints, {} effects, in {:.1} s: {}",
+                "Replay     {} records in {} stretches between checkpoints, {} effects, in {:.1} s: {same}",
                 grouped(verified.records),
                 grouped(verified.stretches),
                 grouped(verified.effects),
                 verified.elapsed.as_secs_f64(),
-                if verified.exact { "the same state and effects" } else { "DIFFERENT" }
             ),
             format!("           state {}, effects {}", verified.state_digest, verified.effects_digest),
-        ];
-        for line in lines {
-            terminal.say(&line);
-        }
-        for promise in self.broken_promises() {
-            terminal.say(&format!("BROKEN     {promise}"));
-        }
+        ]
     }
 
     pub(super) fn figures(&self) -> Result<Figures> {
@@ -193,6 +204,7 @@ impl Run<'_> {
 /// Says what stays behind, and what to try.
 pub(super) fn leave_open(retail: &Retail, stage: &dyn Stage, terminal: &Terminal) {
     let household = retail.households.first().copied().unwrap_or_default();
+    let json = "-H 'Content-Type: application/json'";
     let (ingest, profiles, admin) = (stage.ingest(), stage.profiles(), stage.admin());
     let (browser, profile, administrator) =
         (stage.browser_write_key(), stage.profile_token(), stage.admin_token());
@@ -204,11 +216,11 @@ pub(super) fn leave_open(retail: &Retail, stage: &dyn Stage, terminal: &Terminal
         "End it with Ctrl-C. Things to try:".to_owned(),
         format!("  curl -s http://{admin}/admin/v1/status -H 'Authorization: Bearer {administrator}'"),
         format!(
-            "  curl -s http://{profiles}/v1/profiles/lookup -H 'Authorization: Bearer {profile}' -d \
+            "  curl -s http://{profiles}/v1/profiles/lookup -H 'Authorization: Bearer {profile}' {json} -d \
              '{{\"identifier\":{{\"type\":\"user_id\",\"value\":\"{household}\"}}}}'"
         ),
         format!(
-            "  curl -s http://{profiles}/v1/decide -H 'Authorization: Bearer {profile}' -d \
+            "  curl -s http://{profiles}/v1/decide -H 'Authorization: Bearer {profile}' {json} -d \
              '{{\"identifiers\":[{{\"type\":\"email\",\"value\":\"hh{household}@example.invalid\"}}],\
              \"category\":\"SOFT DRINKS\"}}'"
         ),

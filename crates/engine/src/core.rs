@@ -123,6 +123,40 @@ impl<M: Machine> Core<M> {
         Ok(())
     }
 
+    /// Begins to read every row into memory, so that no later record has to ask the disk whether one exists. Returns
+    /// the tables to give to [`Core::warm`]; what is scanned must be the checkpoint as it is now, or newer.
+    pub fn begin_warming(&mut self) -> Vec<TableId> {
+        let mut cold = Vec::new();
+        visit_all(&mut self.state, &mut self.system, &mut |table| {
+            table.begin_warming();
+            if !table.is_complete() {
+                cold.push(table.id());
+            }
+        });
+        cold
+    }
+
+    /// Takes in stored rows of one table. Rows that memory knows are left alone: they are newer.
+    pub fn warm(&mut self, table: TableId, rows: &[(Key, Vec<u8>)]) -> Result<(), EngineError> {
+        let mut failed = None;
+        visit_all(&mut self.state, &mut self.system, &mut |candidate| {
+            if candidate.id() != table {
+                return;
+            }
+            for (key, bytes) in rows {
+                if let Err(error) = candidate.fill(*key, Some(bytes)) {
+                    failed.get_or_insert(error);
+                }
+            }
+        });
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Every row has been given to [`Core::warm`].
+    pub fn end_warming(&mut self) {
+        visit_all(&mut self.state, &mut self.system, &mut |table| table.end_warming());
+    }
+
     /// Tables whose rows [`Core::load_row`] must see after [`Core::restore`].
     pub fn tables_to_load(&self) -> Vec<TableId> {
         let own = [system::TIMERS, system::OUTBOX];

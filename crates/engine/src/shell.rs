@@ -16,6 +16,7 @@ mod commit;
 mod mailbox;
 mod readers;
 mod status;
+mod warmer;
 
 pub use status::Status;
 
@@ -179,6 +180,13 @@ impl<M: Machine> Engine<M> {
         let shared = &self.shared;
         let checkpoints = Arc::new(Mailbox::new(64, usize::MAX));
         core.set_reader(Box::new(readers::Readers::start(env, options.reader_threads)?));
+        let warmer = warmer::Warmer {
+            store: store.clone(),
+            tables: core.begin_warming(),
+            applier: Arc::clone(&shared.work),
+            status: Arc::clone(&shared.status),
+            resident_bytes_max: options.resident_bytes_max,
+        };
         let retention = options.retention;
         let handle = shared.log.clone();
         let committer = Committer {
@@ -219,7 +227,8 @@ impl<M: Machine> Engine<M> {
         self.spawn(env, "commit", move || committer.run())?;
         self.spawn(env, "apply", move || applier.run())?;
         self.spawn(env, "checkpoint", move || checkpointer.run())?;
-        self.spawn(env, "seal", move || sealer.run())
+        self.spawn(env, "seal", move || sealer.run())?;
+        self.spawn(env, "warm", move || warmer.run())
     }
 
     fn spawn(&self, env: &Env, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {

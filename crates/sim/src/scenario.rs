@@ -12,10 +12,10 @@ use engine::recovery::{OpenOptions, Opened, open};
 use engine::{DedupOptions, EngineError};
 use env::seeded::{Seed, World};
 use eventlog::{Frame, LocalLog, LogOptions};
-use model::id::{EffectId, Position, Term};
+use model::id::{EffectId, Key, Position, Term};
 use std::collections::BTreeMap;
 use std::path::Path;
-use store::{Store, StoreOptions};
+use store::{Store, StoreOptions, TableId};
 
 /// The simulated data directory.
 pub const DIRECTORY: &str = "/data";
@@ -72,6 +72,8 @@ struct Shard<S: Subject> {
     slices: Vec<Slice>,
     /// The log has refused a write for good.
     poisoned: bool,
+    /// Stored rows on their way into memory; `None` while nobody warms.
+    warming: Option<Vec<(TableId, Key, Vec<u8>)>>,
 }
 
 /// One life.
@@ -186,6 +188,7 @@ impl<S: Subject> Scenario<S> {
             waiting: Vec::new(),
             slices: Vec::new(),
             poisoned: false,
+            warming: None,
         });
         self.check_all()
     }

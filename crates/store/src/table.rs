@@ -99,6 +99,11 @@ pub trait AnyTable: Send {
     fn is_known(&self, key: Key) -> bool;
     /// Whether every row that exists is in memory.
     fn is_complete(&self) -> bool;
+    /// Rows will be read in until all are there; see [`AnyTable::end_warming`].
+    fn begin_warming(&mut self);
+    /// Every row that was stored when warming began has been given to [`AnyTable::fill`]. The table is complete from
+    /// now on, unless something was evicted meanwhile.
+    fn end_warming(&mut self);
     /// Evicts durable rows that were not used lately until the table holds at most `resident_bytes_max`, looking at
     /// one shard of the table a call. Returns the bytes freed.
     fn evict(&mut self, resident_bytes_max: usize) -> usize;
@@ -131,6 +136,8 @@ pub struct Table<V> {
     source: Option<Arc<dyn RowSource>>,
     /// Every row that exists is in memory.
     complete: bool,
+    /// Rows are being read in, and none was evicted since that began.
+    warming: bool,
     /// Changes belong to this generation; the one below it is being encoded or is durable.
     generation: u32,
     /// The newest generation that is durable.
@@ -157,6 +164,7 @@ impl<V: Value> Table<V> {
             shards: Shards::new(),
             source: None,
             complete: true,
+            warming: false,
             generation: 1,
             committed: 0,
             dirty: Vec::new(),
@@ -361,15 +369,26 @@ impl<V: Value> AnyTable for Table<V> {
         self.complete || self.shards.get(key).is_some()
     }
 
+    fn begin_warming(&mut self) {
+        self.warming = !self.complete;
+    }
+
+    fn end_warming(&mut self) {
+        self.complete |= self.warming;
+        self.warming = false;
+    }
+
     fn evict(&mut self, resident_bytes_max: usize) -> usize {
         if self.resident_bytes <= resident_bytes_max {
             return 0;
         }
         let committed = self.committed;
-        let freed = self.shards.evict(self.evict_hand, committed);
+        let (evicted, freed) = self.shards.evict(self.evict_hand, committed);
         self.evict_hand = self.evict_hand.wrapping_add(1);
-        if freed > 0 {
+        if evicted > 0 {
             self.complete = false;
+            // What warming reads is as old as its beginning: it could bring back a row whose deletion was evicted.
+            self.warming = false;
         }
         self.resident_bytes = self.resident_bytes.saturating_sub(freed);
         freed

@@ -10,12 +10,13 @@ use crate::error::EngineError;
 use crate::machine::Machine;
 use crate::panics;
 use env::Env;
-use model::id::{Position, Timestamp};
+use model::id::{Key, Position, Timestamp};
 use model::record::{RecordKind, encode_record};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use store::TableId;
 
 /// Rows encoded for a checkpoint between two frames: about a millisecond of work.
 const SLICE_ROWS: usize = 2_048;
@@ -33,6 +34,10 @@ pub(crate) enum Work<M: Machine> {
     Group(Vec<DurableFrame>),
     /// A read of the state between two groups.
     Inspect(Inspect<M>),
+    /// Stored rows, read ahead after a restart.
+    Warm(TableId, Vec<(Key, Vec<u8>)>),
+    /// All of them have been handed over.
+    Warmed,
     /// The last checkpoint is durable; the log before this position is not needed for recovery.
     Committed(Position, Position),
     /// The last checkpoint cannot be written, ever.
@@ -99,6 +104,8 @@ impl<M: Machine> Applier<M> {
                 }
             }
             Work::Inspect(inspect) => inspect(&mut self.core),
+            Work::Warm(table, rows) => self.core.warm(table, &rows)?,
+            Work::Warmed => self.core.end_warming(),
             Work::Committed(position, needed) => {
                 self.core.checkpoint_committed();
                 self.status.checkpoints.fetch_add(1, Relaxed);

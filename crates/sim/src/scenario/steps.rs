@@ -17,7 +17,8 @@ impl<S: Subject> Scenario<S> {
             24..=47 => self.apply_one(),
             48..=53 => self.begin_checkpoint(),
             54..=70 => self.slice(),
-            71..=76 => self.merge(),
+            71..=74 => self.merge(),
+            75 | 76 => self.warm(),
             77..=82 => self.seal(),
             83 | 84 => self.trim(),
             85..=90 => self.move_clock(),
@@ -218,6 +219,36 @@ impl<S: Subject> Scenario<S> {
         let Some(shard) = &mut self.shard else { return Ok(()) };
         let outcome = shard.log.trim(shard.store.oldest_kept_position()).map_err(|error| error.to_string());
         self.background("trimming", outcome)
+    }
+
+    /// Reads rows ahead, a few at a time, while everything else goes on.
+    fn warm(&mut self) -> Result<()> {
+        let rows_max = 1 + self.seed.below(12) as usize;
+        let Some(shard) = &mut self.shard else { return Ok(()) };
+        let Some(waiting) = &mut shard.warming else {
+            let mut rows = Vec::new();
+            let mut failed = None;
+            for table in shard.core.begin_warming() {
+                for row in shard.store.scan(table) {
+                    match row {
+                        Ok((key, bytes)) => rows.push((table, key, bytes)),
+                        Err(error) => failed = Some(error.to_string()),
+                    }
+                }
+            }
+            if failed.is_none() {
+                shard.warming = Some(rows);
+            }
+            return self.background("reading ahead", failed.map_or(Ok(()), Err));
+        };
+        for (table, key, bytes) in waiting.drain(..rows_max.min(waiting.len())) {
+            shard.core.warm(table, &[(key, bytes)])?;
+        }
+        if waiting.is_empty() {
+            shard.core.end_warming();
+            shard.warming = None;
+        }
+        Ok(())
     }
 
     fn evict(&mut self) -> Result<()> {

@@ -127,10 +127,10 @@ impl<V> Shards<V> {
         clippy::disallowed_methods,
         reason = "which slots are evicted, in which order, never changes an answer"
     )]
-    /// Evicts, from one shard, durable slots that were not used since the last visit. Returns the bytes freed.
-    pub(super) fn evict(&mut self, hand: usize, committed: u32) -> usize {
-        let Some(shard) = self.shards.get_mut(hand % SHARD_COUNT) else { return 0 };
-        let mut freed = 0;
+    /// Evicts, from one shard, durable slots that were not used since the last visit. Returns how many, and their bytes.
+    pub(super) fn evict(&mut self, hand: usize, committed: u32) -> (usize, usize) {
+        let Some(shard) = self.shards.get_mut(hand % SHARD_COUNT) else { return (0, 0) };
+        let (before, mut freed) = (shard.len(), 0);
         shard.retain(|_, slot| {
             if slot.generation > committed {
                 return true;
@@ -142,6 +142,6 @@ impl<V> Shards<V> {
             freed += slot.weight as usize;
             false
         });
-        freed
+        (before - shard.len(), freed)
     }
 }

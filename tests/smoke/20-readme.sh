@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Every command of the README's tour, taken from the README itself and run against a fresh server, with other ports.
+set -euo pipefail
+
+throughline=${THROUGHLINE_BIN:?name the binary}
+folder=$(mktemp -d)
+server=
+finish() {
+    if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then kill -KILL "$server"; fi
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+fail() {
+    printf 'failed: %s\n' "$*" >&2
+    cat "$folder/out" "$folder/err" >&2 || true
+    exit 1
+}
+
+"$throughline" serve --data "$folder/data" --set listen.ingest=127.0.0.1:0 --set listen.admin=127.0.0.1:0 \
+    --set listen.profiles=127.0.0.1:0 --set log.segment_bytes=1048576 >"$folder/out" 2>"$folder/err" &
+server=$!
+for _ in $(seq 400); do
+    if grep -q 'server write key' "$folder/out"; then break; fi
+    kill -0 "$server" 2>/dev/null || fail "the server did not start"
+    sleep 0.05
+done
+events=$(awk '/^  events in/ { print $3 }' "$folder/out")
+admin=$(awk '/^  admin  / { print $2 }' "$folder/out")
+profiles=$(awk '/^  profiles/ { print $2 }' "$folder/out")
+TOKEN=$(awk '/^  admin token/ { print $3 }' "$folder/out")
+KEY=$(awk '/^  server write key/ { print $4 }' "$folder/out")
+export TOKEN KEY
+
+# The shell blocks of the tour, without the build, the start and the two variables, which this script has done.
+awk '/^## Five minutes with curl/ { tour = 1; next } /^## / { tour = 0 }
+     tour && /^```sh/ { block = 1; next } /^```/ { block = 0 } tour && block' README.md |
+    grep -vE '^(cargo build|target/release/throughline serve|TOKEN=|KEY=)' |
+    sed -e "s|http://127.0.0.1:7300|$events|g" -e "s|http://127.0.0.1:7310|$admin|g" \
+        -e "s|http://127.0.0.1:7311|$profiles|g" -e "s|^curl |curl -sS --max-time 10 -w '\\\\n' |" \
+        -e "s|target/release/throughline|$throughline|" -e "s|\./data|$folder/data|" >"$folder/tour"
+grep -v ' replay --verify ' "$folder/tour" >"$folder/running"
+grep ' replay --verify ' "$folder/tour" >"$folder/stopped"
+commands=$(grep -c '^curl\|throughline ' "$folder/tour")
+[ "$commands" -ge 9 ] || fail "only $commands commands found in the README's tour"
+
+bash -euo pipefail "$folder/running" >"$folder/answers" 2>"$folder/err" || fail "a command of the tour failed"
+if grep -q '"code"' "$folder/answers"; then
+    cat "$folder/answers" >&2
+    fail "an answer of the tour is an error"
+fi
+for expected in '"success":true' '"suppressed":true,"why":"bought_product"' '"applied_next"' 'suppression_started' \
+    'throughline_uptime_seconds'; do
+    grep -q "$expected" "$folder/answers" || { cat "$folder/answers" >&2; fail "no answer holds $expected"; }
+done
+if grep -qi 'jane@example' "$folder/answers"; then fail "an e-mail address was shown without the scope for it"; fi
+
+kill -TERM "$server"
+wait "$server" || fail "the server ended with $?"
+server=
+bash -euo pipefail "$folder/stopped" || fail "the replay is not exact"
+echo "$commands commands of the README's tour do what it says"

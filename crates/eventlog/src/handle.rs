@@ -60,6 +60,8 @@ pub struct LogStats {
     pub sealed_to_bytes: u64,
     /// Spares made from used files, without writing them anew.
     pub recycled_spares: u64,
+    /// Open segments whose files hold what is to be forgotten ([`LogHandle::forget_used_files`]).
+    pub files_to_forget: u64,
     /// Segments now, the open ones included.
     pub segments: u64,
     /// Bytes of their files now, spares left out.
@@ -160,7 +162,9 @@ impl LogHandle {
     }
 
     /// Makes used files that wait as spares go, and the writer leave a segment file that was used before, at its next
-    /// append. Call it when an erasure has rewritten all segments: used files still hold what they held.
+    /// append or [`crate::Log::roll`]; such files are not used again once they are sealed. Call it when an erasure has
+    /// rewritten all segments: used files still hold what they held. It is done when [`LogStats::files_to_forget`]
+    /// is 0.
     pub fn forget_used_files(&self) -> Result<(), LogError> {
         self.shared.forget_used_files()
     }
@@ -183,6 +187,7 @@ impl LogHandle {
             segments: state.segments.len() as u64,
             file_bytes: state.segments.iter().map(|entry| entry.file_bytes).sum(),
             closed: state.closed,
+            files_to_forget: state.segments.iter().filter(|entry| state.must_forget(entry)).count() as u64,
             ..state.stats
         }
     }

@@ -98,6 +98,13 @@ pub trait Log: Send {
     -> Result<Position, LogError>;
     /// Reads in order. The first frame begins exactly at `from`.
     fn read_from(&self, from: Position) -> Result<Box<dyn LogReader>, LogError>;
+    /// Closes the segment that is being written, if it holds a record, and begins the next: what was appended so far can
+    /// then be sealed and rewritten although nothing more comes. A used file that is to be forgotten
+    /// ([`LogHandle::forget_used_files`]) is left in any case. Returns whether a segment was begun.
+    ///
+    /// The same can go wrong as when an append begins a segment: a full disk ([`LogError::StorageFull`]) leaves
+    /// everything as it was, any other failure ends the log for appends.
+    fn roll(&mut self) -> Result<bool, LogError>;
     /// Lets go of whole segments below a position. Files go later, in the background; after a crash they may be back.
     fn trim(&mut self, below: Position) -> Result<(), LogError>;
 }

@@ -37,10 +37,6 @@ pub(crate) struct Active {
     pub(crate) offset: u64,
     /// How far the file was written in advance: an append never makes it grow.
     pub(crate) capacity: u64,
-    /// Whether frames of an earlier use may still stand behind the end.
-    pub(crate) stale: bool,
-    /// The requests to forget that had been made when the segment began.
-    pub(crate) forget_requests: u64,
 }
 
 impl LocalLog {
@@ -97,17 +93,25 @@ impl LocalLog {
     fn make_room(&mut self, needed_bytes: u64) -> Result<(), LogError> {
         limit("an append", needed_bytes, self.shared.options.segment_bytes - DATA_OFFSET)?;
         let fits = self.active.offset + needed_bytes <= self.active.capacity;
-        let forget_requests = self.shared.state().forget_requests;
-        let must_forget = self.active.stale && forget_requests > self.active.forget_requests;
-        if fits && !must_forget {
+        if fits && !self.must_forget() {
             return Ok(());
         }
-        let ready = {
+        self.begin_segment()
+    }
+
+    fn must_forget(&self) -> bool {
+        let state = self.shared.state();
+        state.segments.last().is_some_and(|active| state.must_forget(active))
+    }
+
+    /// Leaves the active segment, in the file of a spare.
+    fn begin_segment(&mut self) -> Result<(), LogError> {
+        let (ready, forget_requests) = {
             let mut state = self.shared.state();
             let ready = state.spares.pop();
             state.stats.rolls += 1;
             state.stats.rolls_without_spare += u64::from(ready.is_none());
-            ready
+            (ready, state.forget_requests)
         };
         let spare = match ready {
             Some(spare) => spare,
@@ -117,10 +121,10 @@ impl LocalLog {
                 Err(error) => return Err(self.poisoned(error)),
             },
         };
-        self.roll(spare, forget_requests)
+        self.take_spare(spare, forget_requests)
     }
 
-    fn roll(&mut self, spare: Spare, forget_requests: u64) -> Result<(), LogError> {
+    fn take_spare(&mut self, spare: Spare, forget_requests: u64) -> Result<(), LogError> {
         let disk = &self.shared.env.disk;
         let directory = &self.shared.directory;
         let path = segment::segment_path(directory, self.next);
@@ -135,7 +139,6 @@ impl LocalLog {
             return Err(self.poisoned(error));
         }
         let capacity = self.shared.options.segment_bytes;
-        let stale = spare.stale;
         let segment = Arc::new(Segment { first: self.next, path, header: spare.header, file: spare.file });
         let mut state = self.shared.state();
         if state.segments.last().is_some_and(|active| active.content.is_empty()) {
@@ -147,10 +150,12 @@ impl LocalLog {
             content: Content::empty(self.next),
             index: Vec::new(),
             file_bytes: capacity,
+            stale: spare.stale,
+            forget_requests,
             seal_failed: false,
         });
         drop(state);
-        self.active = Active { segment, offset: DATA_OFFSET, capacity, stale, forget_requests };
+        self.active = Active { segment, offset: DATA_OFFSET, capacity };
         Ok(())
     }
 
@@ -249,6 +254,18 @@ impl Log for LocalLog {
             self.buffer = Vec::new();
         }
         Ok(self.next)
+    }
+
+    fn roll(&mut self) -> Result<bool, LogError> {
+        if let Some(cause) = &self.poison {
+            return Err(LogError::Poisoned { cause: cause.clone() });
+        }
+        let holds_frames = self.active.offset > DATA_OFFSET;
+        if !holds_frames && !self.must_forget() {
+            return Ok(false);
+        }
+        self.begin_segment()?;
+        Ok(true)
     }
 
     fn read_from(&self, from: Position) -> Result<Box<dyn LogReader>, LogError> {

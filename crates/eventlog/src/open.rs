@@ -209,7 +209,9 @@ fn open_full(segment: Arc<Segment>, chain: &mut Chain) -> Result<Entry, LogError
     };
     *chain = Chain { next: content.next, term: content.term, last_at: chain.last_at.max(content.last_at) };
     let file_bytes = segment.file.len().map_err(|error| LogError::io("measure", &segment.path, error))?;
-    Ok(Entry { segment, content, index, file_bytes, seal_failed: false })
+    // What stands behind its end is not known any more.
+    let stale = !segment.is_sealed();
+    Ok(Entry { segment, content, index, file_bytes, stale, forget_requests: 0, seal_failed: false })
 }
 
 pub(crate) fn damaged(segment: &Segment, scan: &Scan) -> LogError {
@@ -251,9 +253,16 @@ fn open_last(
     if !scan.content.is_empty() {
         *chain = Chain { next: scan.content.next, term: scan.content.term, last_at: scan.content.last_at };
     }
-    let active = Active { segment: Arc::clone(&segment), offset: end, capacity, stale, forget_requests: 0 };
-    let entry =
-        Entry { segment, content: scan.content, index: scan.index, file_bytes: capacity, seal_failed: false };
+    let active = Active { segment: Arc::clone(&segment), offset: end, capacity };
+    let entry = Entry {
+        segment,
+        content: scan.content,
+        index: scan.index,
+        file_bytes: capacity,
+        stale,
+        forget_requests: 0,
+        seal_failed: false,
+    };
     Ok((entry, active))
 }
 
@@ -329,7 +338,9 @@ fn begin(shared: &Shared, first: Position) -> Result<Active, LogError> {
         content: Content::empty(first),
         index: Vec::new(),
         file_bytes: capacity,
+        stale: spare.stale,
+        forget_requests: 0,
         seal_failed: false,
     });
-    Ok(Active { segment, offset: DATA_OFFSET, capacity, stale: spare.stale, forget_requests: 0 })
+    Ok(Active { segment, offset: DATA_OFFSET, capacity })
 }

@@ -197,6 +197,8 @@ impl Shared {
                 content: written.content,
                 index: Vec::new(),
                 file_bytes: written.content.end_offset,
+                stale: false,
+                forget_requests: entry.forget_requests,
                 seal_failed: false,
             };
         }
@@ -277,7 +279,10 @@ impl Shared {
 
     /// Gives an open segment's file a second name, so that it survives being replaced. `None` if it is not worth it.
     fn keep_file(&self, entry: &Entry) -> Option<(u64, std::path::PathBuf)> {
-        let wanted = self.state().spares.len() < self.options.spare_segments;
+        let wanted = {
+            let state = self.state();
+            state.spares.len() < self.options.spare_segments && !state.must_forget(entry)
+        };
         let fits = !entry.segment.is_sealed() && entry.file_bytes == self.options.segment_bytes;
         if !wanted || !fits {
             return None;

@@ -49,6 +49,10 @@ pub(crate) struct Entry {
     /// Only of open segments.
     pub(crate) index: Vec<IndexEntry>,
     pub(crate) file_bytes: u64,
+    /// Whether frames of an earlier use may still stand behind the end of the file.
+    pub(crate) stale: bool,
+    /// The requests to forget that had been made when its file was taken.
+    pub(crate) forget_requests: u64,
     /// Sealing failed: it is left alone until the next start.
     pub(crate) seal_failed: bool,
 }
@@ -158,6 +162,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether the segment's file holds what is to be forgotten: it must be left, and not be used again.
+    pub(crate) fn must_forget(&self, entry: &Entry) -> bool {
+        !entry.segment.is_sealed() && entry.stale && entry.forget_requests < self.forget_requests
+    }
+
     pub(crate) fn first_position(&self) -> Position {
         self.segments.first().map_or(self.durable, |entry| entry.segment.first)
     }

@@ -24,6 +24,7 @@ struct Seen {
     failed_opens: u64,
     seal_failures: u64,
     rewritten: u64,
+    rolled: u64,
 }
 
 struct Life {
@@ -182,6 +183,34 @@ impl Life {
         seen.recycled += log.handle().stats().recycled_spares;
     }
 
+    /// Closes the open segment without an append. Whatever becomes of it, no record comes or goes.
+    fn roll(&mut self, seen: &mut Seen) {
+        let Some(log) = &mut self.log else { return };
+        if self.seed.one_in(3) && log.handle().forget_used_files().is_err() {
+            seen.seal_failures += 1;
+        }
+        let next = log.next_position();
+        match log.roll() {
+            Ok(began) => {
+                seen.rolled += u64::from(began);
+                let last = log.handle().segments().pop().unwrap();
+                assert_eq!((last.first, last.next, log.next_position()), (next, next, next));
+            }
+            Err(LogError::StorageFull { .. }) => {
+                seen.full += 1;
+                assert!(!log.handle().stats().closed);
+                self.world.set_faults(Faults::default());
+                assert!(log.roll().unwrap(), "a roll that met a full disk left something behind");
+            }
+            Err(_) => {
+                seen.poisoned += 1;
+                assert!(matches!(log.roll(), Err(LogError::Poisoned { .. })));
+                self.stop();
+                self.start(seen);
+            }
+        }
+    }
+
     fn trim(&mut self) {
         let Some(log) = &mut self.log else { return };
         let (first, next) = (log.first_position().0, log.next_position().0);
@@ -256,7 +285,7 @@ impl Life {
     }
 
     fn step(&mut self, seen: &mut Seen) {
-        match self.seed.below(20) {
+        match self.seed.below(21) {
             0..9 => self.append(seen),
             9..14 => self.background(seen),
             14 => self.trim(),
@@ -266,6 +295,7 @@ impl Life {
                 self.start(seen);
             }
             17 | 18 => self.random_faults(),
+            19 => self.roll(seen),
             _ => self.world.set_faults(Faults::default()),
         }
         self.follow();
@@ -303,6 +333,7 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
         seen.failed_opens += one.failed_opens;
         seen.seal_failures += one.seal_failures;
         seen.rewritten += one.rewritten;
+        seen.rolled += one.rolled;
     }
     println!("{seen:?}");
     let every_case = [
@@ -316,6 +347,7 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
         seen.failed_opens,
         seen.seal_failures,
         seen.rewritten,
+        seen.rolled,
     ];
     assert!(every_case.iter().all(|count| *count >= 20), "a case is hardly met any more: {seen:?}");
 }

@@ -198,6 +198,56 @@ fn trimming_drops_whole_segments_and_never_the_newest_record() {
     assert_eq!((log.term(), log.last_received_at(), log.next_position()), (term, last, next));
 }
 
+#[test]
+fn a_roll_closes_what_holds_records_and_nothing_else() {
+    for sealed in [false, true] {
+        let world = World::new(3, 0);
+        let options = small_options(sealed);
+        let (mut log, _) = open(&world.env(), &options);
+        while log.handle().seal_step().unwrap() != SealStep::Idle {}
+        let writes = world.writes();
+        assert!(!log.roll().unwrap(), "there is nothing to close");
+        assert_eq!((log.handle().segments().len(), world.writes()), (1, writes));
+        let mut expected = vec![append_one(&mut log, 100), append_one(&mut log, 100)];
+        assert!(log.roll().unwrap());
+        assert!(!log.roll().unwrap(), "what it began holds nothing yet");
+        assert_eq!(log.next_position(), Position(2));
+        while log.handle().seal_step().unwrap() != SealStep::Idle {}
+        let shape = |log: &LocalLog| {
+            let segments = log.handle().segments();
+            segments.iter().map(|one| (one.first.0, one.next.0, one.sealed)).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&log), [(0, 2, true), (2, 2, false)]);
+        drop(log);
+        world.crash();
+        let (mut log, report) = open(&world.env(), &options);
+        assert_eq!((report.next, report.cut.clone(), shape(&log).len()), (Position(2), None, 2));
+        expected.push(append_one(&mut log, 100));
+        assert_eq!(shape(&log), [(0, 2, true), (2, 3, false)]);
+        assert_eq!(read_all(&log), expected);
+    }
+}
+
+#[test]
+fn a_roll_waits_for_a_full_disk_and_ends_with_a_poisoned_log() {
+    let world = World::new(1, 0);
+    let options = LogOptions { spare_segments: 0, ..small_options(false) };
+    let (mut log, _) = open(&world.env(), &options);
+    let expected = vec![append_one(&mut log, 10)];
+    world.set_faults(Faults { capacity_bytes: Some(options.segment_bytes), ..Faults::default() });
+    for _ in 0..3 {
+        let error = log.roll().unwrap_err();
+        assert!(error.is_transient() && !log.handle().stats().closed, "{error}");
+        assert_eq!(log.handle().segments().len(), 1);
+    }
+    world.set_faults(Faults::default());
+    assert!(log.roll().unwrap());
+    world.set_faults(Faults { fail_write: Some(0), ..Faults::default() });
+    assert!(log.append(Term(0), Position(1), &[plain(0, 1)]).is_err());
+    assert!(matches!(log.roll(), Err(LogError::Poisoned { .. })));
+    assert_eq!(read_all(&log), expected);
+}
+
 /// A roll whose append failed leaves an empty segment: the log's term and time are then known by the one before it.
 #[test]
 fn trimming_behind_an_empty_segment_keeps_term_and_time() {

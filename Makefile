@@ -66,10 +66,11 @@ $(VENV)/.stamp: $(PYTHON_MANIFESTS)
 
 setup-node: setup-tools $(addsuffix /node_modules/.stamp,$(NODE_CLIENTS))
 
-# Install scripts stay off: they may fetch from anywhere.
+# Install scripts stay off: they may fetch from anywhere. Not `npm ci`: it insists on the optional packages of every
+# platform, and not every registry mirror has them all. The lock file still decides every version.
 clients/%/node_modules/.stamp: clients/%/package.json clients/%/package-lock.json
 	@$(call say,Node: installing clients/$*)
-	@cd clients/$* && npm ci --ignore-scripts --no-audit --no-fund
+	@cd clients/$* && npm install --no-save --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # ---- test ---------------------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ lint: ## Check formatting, and clippy without a warning
 # The whole workspace at once, so that features are the same for all, and nothing is compiled a second time.
 build:
 	@$(call say,building the binaries and holding the rules of the house)
-	@cargo build --workspace --bins --locked
+	@cargo build --workspace --bins --example recorder --locked
 	@$(TARGET)/debug/xtask all
 
 tests:

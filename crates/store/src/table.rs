@@ -138,18 +138,9 @@ pub struct Table<V> {
     complete: bool,
     /// Rows are being read in, and none was evicted since that began.
     warming: bool,
-    /// Changes belong to this generation; the one below it is being encoded or is durable.
-    generation: u32,
     /// The newest generation that is durable.
     committed: u32,
-    /// Rows changed in the current generation, each once.
-    dirty: Vec<Key>,
-    /// Rows of the frozen generation that wait for their turn.
-    pending: Vec<Key>,
-    /// Rows of the frozen generation that could not wait.
-    early: Chunk,
-    digest: u64,
-    resident_bytes: usize,
+    changes: Changes,
     evict_hand: usize,
     fault: Option<StoreError>,
     unplanned_reads: u64,
@@ -165,13 +156,15 @@ impl<V: Value> Table<V> {
             source: None,
             complete: true,
             warming: false,
-            generation: 1,
             committed: 0,
-            dirty: Vec::new(),
-            pending: Vec::new(),
-            early: Chunk::default(),
-            digest: 0,
-            resident_bytes: 0,
+            changes: Changes {
+                generation: 1,
+                dirty: Vec::new(),
+                pending: Vec::new(),
+                early: Chunk::default(),
+                digest: 0,
+                resident_bytes: 0,
+            },
             evict_hand: 0,
             fault: None,
             unplanned_reads: 0,
@@ -204,37 +197,34 @@ impl<V: Value> Table<V> {
     /// The row, to be changed.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut V> {
         self.ensure_known(key);
-        if self.shards.get(key).is_none_or(|slot| slot.value.is_none()) {
-            return None;
-        }
-        self.touch(key);
-        self.shards.get_mut(key)?.value.as_deref_mut()
+        let slot = self.shards.get_mut(key)?;
+        slot.value.as_ref()?;
+        self.changes.touch(self.id, key, slot);
+        slot.value.as_deref_mut()
     }
 
     /// Puts a row in place of whatever was there.
     pub fn insert(&mut self, key: Key, value: V) {
         self.ensure_known(key);
-        self.touch(key);
-        if let Some(slot) = self.shards.get_mut(key) {
-            slot.value = Some(Box::new(value));
-        }
+        let slot = self.shards.entry(key);
+        self.changes.touch(self.id, key, slot);
+        slot.value = Some(Box::new(value));
     }
 
     /// The row to be changed, made first if there is none.
     pub fn get_or_insert_with(&mut self, key: Key, make: impl FnOnce() -> V) -> Option<&mut V> {
         self.ensure_known(key);
-        self.touch(key);
-        let slot = self.shards.get_mut(key)?;
+        let slot = self.shards.entry(key);
+        self.changes.touch(self.id, key, slot);
         Some(slot.value.get_or_insert_with(|| Box::new(make())))
     }
 
     /// Removes a row. Nothing happens if there is none.
     pub fn remove(&mut self, key: Key) {
-        if self.get(key).is_none() {
-            return;
-        }
-        self.touch(key);
-        if let Some(slot) = self.shards.get_mut(key) {
+        self.ensure_known(key);
+        let Some(slot) = self.shards.get_mut(key) else { return };
+        if slot.value.is_some() {
+            self.changes.touch(self.id, key, slot);
             slot.value = None;
         }
     }
@@ -255,39 +245,41 @@ impl<V: Value> Table<V> {
             self.fault.get_or_insert(error);
         }
     }
+}
 
+/// What a checkpoint needs to know of changes; apart from the rows, so that both can be borrowed at once.
+struct Changes {
+    /// Changes belong to this generation; the one below it is being encoded or is durable.
+    generation: u32,
+    /// Rows changed in the current generation, each once.
+    dirty: Vec<Key>,
+    /// Rows of the frozen generation that wait for their turn.
+    pending: Vec<Key>,
+    /// Rows of the frozen generation that could not wait.
+    early: Chunk,
+    digest: u64,
+    resident_bytes: usize,
+}
+
+impl Changes {
     /// Moves the row into the current generation, encoding its frozen state first if that is still owed.
-    fn touch(&mut self, key: Key) {
-        let generation = self.generation;
-        let slot = self.shards.entry(key);
+    fn touch<V: Value>(&mut self, id: TableId, key: Key, slot: &mut Slot<V>) {
         slot.mark_used();
-        if slot.generation == generation {
+        if slot.generation == self.generation {
             return;
         }
-        let owed = slot.generation + 1 == generation && !slot.encoded;
+        let owed = slot.generation + 1 == self.generation && !slot.encoded;
         if owed {
-            Self::encode_slot(
-                self.id,
-                key,
-                slot,
-                &mut self.early,
-                &mut self.digest,
-                &mut self.resident_bytes,
-            );
+            let mut early = std::mem::take(&mut self.early);
+            self.encode(id, key, slot, &mut early);
+            self.early = early;
         }
-        slot.generation = generation;
+        slot.generation = self.generation;
         slot.encoded = false;
         self.dirty.push(key);
     }
 
-    fn encode_slot(
-        id: TableId,
-        key: Key,
-        slot: &mut Slot<V>,
-        chunk: &mut Chunk,
-        digest: &mut u64,
-        resident_bytes: &mut usize,
-    ) {
+    fn encode<V: Value>(&mut self, id: TableId, key: Key, slot: &mut Slot<V>, chunk: &mut Chunk) {
         slot.encoded = true;
         let start = chunk.bytes.len();
         let (value, row_digest, weight) = match &slot.value {
@@ -299,8 +291,8 @@ impl<V: Value> Table<V> {
             }
             None => (None, 0, 0),
         };
-        *digest = digest.wrapping_sub(slot.digest).wrapping_add(row_digest);
-        *resident_bytes = resident_bytes.saturating_sub(slot.weight as usize).saturating_add(weight);
+        self.digest = self.digest.wrapping_sub(slot.digest).wrapping_add(row_digest);
+        self.resident_bytes = self.resident_bytes.saturating_sub(slot.weight as usize).saturating_add(weight);
         slot.digest = row_digest;
         slot.weight = u32::try_from(weight).unwrap_or(u32::MAX);
         chunk.rows.push(RowChange { table: id, key, value });
@@ -322,26 +314,29 @@ impl<V: Value> AnyTable for Table<V> {
     }
 
     fn freeze(&mut self) {
-        debug_assert!(self.pending.is_empty(), "a checkpoint starts before the one before it was encoded");
-        self.pending = std::mem::take(&mut self.dirty);
-        self.generation += 1;
+        debug_assert!(
+            self.changes.pending.is_empty(),
+            "a checkpoint starts before the one before it was encoded"
+        );
+        self.changes.pending = std::mem::take(&mut self.changes.dirty);
+        self.changes.generation += 1;
     }
 
     fn encode_some(&mut self, limit: usize, chunk: &mut Chunk) -> usize {
-        append(chunk, std::mem::take(&mut self.early));
-        let frozen = self.generation - 1;
+        append(chunk, std::mem::take(&mut self.changes.early));
+        let frozen = self.changes.generation - 1;
         for _ in 0..limit {
-            let Some(key) = self.pending.pop() else { break };
+            let Some(key) = self.changes.pending.pop() else { break };
             let Some(slot) = self.shards.get_mut(key) else { continue };
             if slot.generation == frozen && !slot.encoded {
-                Self::encode_slot(self.id, key, slot, chunk, &mut self.digest, &mut self.resident_bytes);
+                self.changes.encode(self.id, key, slot, chunk);
             }
         }
-        self.pending.len()
+        self.changes.pending.len()
     }
 
     fn committed(&mut self) {
-        self.committed = self.generation - 1;
+        self.committed = self.changes.generation - 1;
     }
 
     fn fill(&mut self, key: Key, bytes: Option<&[u8]>) -> Result<(), StoreError> {
@@ -354,7 +349,7 @@ impl<V: Value> AnyTable for Table<V> {
             slot.digest = digest_of(self.id, key, bytes);
             let weight = row_weight(&value);
             slot.weight = u32::try_from(weight).unwrap_or(u32::MAX);
-            self.resident_bytes = self.resident_bytes.saturating_add(weight);
+            self.changes.resident_bytes = self.changes.resident_bytes.saturating_add(weight);
             slot.value = Some(Box::new(value));
         }
         self.shards.put(key, slot);
@@ -379,7 +374,7 @@ impl<V: Value> AnyTable for Table<V> {
     }
 
     fn evict(&mut self, resident_bytes_max: usize) -> usize {
-        if self.resident_bytes <= resident_bytes_max {
+        if self.changes.resident_bytes <= resident_bytes_max {
             return 0;
         }
         let committed = self.committed;
@@ -390,12 +385,12 @@ impl<V: Value> AnyTable for Table<V> {
             // What warming reads is as old as its beginning: it could bring back a row whose deletion was evicted.
             self.warming = false;
         }
-        self.resident_bytes = self.resident_bytes.saturating_sub(freed);
+        self.changes.resident_bytes = self.changes.resident_bytes.saturating_sub(freed);
         freed
     }
 
     fn resident_bytes(&self) -> usize {
-        self.resident_bytes
+        self.changes.resident_bytes
     }
 
     fn resident_rows(&self) -> usize {
@@ -403,11 +398,11 @@ impl<V: Value> AnyTable for Table<V> {
     }
 
     fn digest(&self) -> u64 {
-        self.digest
+        self.changes.digest
     }
 
     fn set_digest(&mut self, digest: u64) {
-        self.digest = digest;
+        self.changes.digest = digest;
     }
 
     fn take_fault(&mut self) -> Option<StoreError> {

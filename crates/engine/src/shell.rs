@@ -71,6 +71,8 @@ pub struct EngineOptions {
     pub frame_bytes_max: usize,
     /// Time between checkpoints.
     pub checkpoint_interval_ms: u64,
+    /// Records after which a checkpoint begins whatever the time: this is what recovery replays at most, twice over.
+    pub checkpoint_records_max: u64,
     /// Rows kept in memory, in bytes; durable rows beyond it are evicted.
     pub resident_bytes_max: usize,
     /// Threads that read rows ahead.
@@ -95,6 +97,7 @@ impl Default for EngineOptions {
             group_bytes_max: 8 << 20,
             frame_bytes_max: 256 << 10,
             checkpoint_interval_ms: 5_000,
+            checkpoint_records_max: 500_000,
             resident_bytes_max: 4 << 30,
             reader_threads: 4,
             merge_bytes_per_second: 64 << 20,
@@ -216,6 +219,7 @@ impl<M: Machine> Engine<M> {
             store,
             Arc::clone(&checkpoints),
             Arc::clone(&shared.work),
+            Arc::clone(&shared.status),
             options.merge_bytes_per_second,
             options.term,
         );
@@ -300,6 +304,23 @@ impl<M: Machine> Engine<M> {
         answer: impl FnOnce(Vec<IssuedEffect>) + Send + 'static,
     ) -> Result<(), SubmitError> {
         self.inspect(move |core| answer(core.effects_after(after, limit)))
+    }
+
+    /// Closes the log's open segment, if it holds a record, so that it can be sealed and rewritten although nothing more
+    /// comes. It happens soon; the segments that [`Engine::log`] shows say when.
+    pub fn roll_log(&self) -> Result<(), SubmitError> {
+        match self.shared.commits.try_push(Commit::Roll, 0) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(_)) => Err(SubmitError::Full { retry_after_s: 1 }),
+            Err(Refused::Closed(_)) => Err(self.shared.status.unavailable()),
+        }
+    }
+
+    /// Asks that rows deleted (or replaced) by records before this position leave every kept checkpoint: all runs are
+    /// merged, and checkpoints are taken, even if nothing changes, until none is kept that names an older run. It
+    /// is done when [`Status::rewritten_before`] has come so far. Asking again for the same costs nothing.
+    pub fn rewrite_checkpoints(&self, before: Position) {
+        self.shared.status.rewrite_before.fetch_max(before.0, Relaxed);
     }
 
     /// What other threads read.

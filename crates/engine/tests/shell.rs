@@ -6,12 +6,16 @@
 )]
 
 use engine::recovery::{OpenOptions, open};
+use engine::verify::{Stretch, verify};
 use engine::{Applied, Engine, EngineOptions, SubmitError};
 use env::Env;
+use model::id::Position;
 use sim::ledger::{Account, Ledger, Transfer};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use store::{LocalObjects, Objects};
 
 struct Folder(PathBuf);
 
@@ -162,4 +166,59 @@ fn timers_fire_although_nothing_else_happens() {
         std::thread::sleep(Duration::from_millis(50));
     }
     engine.stop();
+}
+
+/// Names of the files of checkpoints that begin so.
+fn state_files(folder: &Folder, prefix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.0.join("state")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What an erasure asks for, in a shard to which nothing more is sent.
+#[test]
+fn a_quiet_shard_closes_its_segment_and_lets_go_of_old_checkpoints() {
+    let folder = Folder::new("quiet");
+    let options = EngineOptions { checkpoint_interval_ms: 20, ..EngineOptions::default() };
+    for round in 0..3_u64 {
+        let engine = start(&folder, options.clone());
+        let mut next = Position(0);
+        for message in 0..6 {
+            next = send(&engine, &[transfer(round * 10 + message, message as u8, 1)]).unwrap().next_position;
+            let checkpoint_next = || engine.status().checkpoint_next.load(Relaxed);
+            until("a checkpoint", || checkpoint_next() >= next.0);
+        }
+        let segments = engine.log().segments().len();
+        engine.roll_log().unwrap();
+        until("a roll", || engine.log().segments().len() > segments);
+        engine.roll_log().unwrap();
+        let old = (state_files(&folder, "run-"), state_files(&folder, "manifest-"));
+        assert!(old.0.len() > 1 && old.1.len() > 1, "{old:?}");
+        engine.rewrite_checkpoints(next);
+        until("a rewrite", || engine.status().rewritten_before.load(Relaxed) >= next.0);
+        let kept = (state_files(&folder, "run-"), state_files(&folder, "manifest-"));
+        assert!(old.0.iter().all(|name| !kept.0.contains(name)), "{old:?} {kept:?}");
+        assert!(old.1.iter().all(|name| !kept.1.contains(name)), "{old:?} {kept:?}");
+        assert_eq!(engine.log().segments().len(), segments + 1, "an empty segment is not closed");
+        assert_eq!(engine.log().durable_position(), next, "nothing was written to the log for it");
+        let checkpoints = engine.status().checkpoints.load(Relaxed);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(engine.status().checkpoints.load(Relaxed) <= checkpoints + 1, "then it is quiet again");
+        engine.stop();
+    }
+    let env = Env::real();
+    let opened = open(&env, &folder.0, || Ledger, &OpenOptions::default()).unwrap();
+    let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(&env, &folder.0.join("state")).unwrap());
+    let stretches = verify(&objects, &opened.log, || Ledger, &OpenOptions::default()).unwrap();
+    assert!(!stretches.is_empty() && stretches.iter().all(Stretch::is_exact), "{stretches:?}");
 }

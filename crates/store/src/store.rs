@@ -92,6 +92,8 @@ pub struct StoreStats {
     pub memory_bytes: u64,
     /// Id files of the de-duplication window.
     pub id_files: usize,
+    /// The oldest manifest that is kept; 0 before the first checkpoint.
+    pub oldest_kept_generation: u64,
     /// Manifests that are kept.
     pub kept_manifests: usize,
     /// Objects that could not be deleted yet.
@@ -262,6 +264,7 @@ impl Store {
             run_bytes: current.runs.iter().map(|run| run.bytes).sum(),
             memory_bytes: runs.runs.iter().map(|run| run.memory_bytes()).sum(),
             id_files: current.dedup.files.len(),
+            oldest_kept_generation: state.oldest_kept().map_or(0, |manifest| manifest.generation),
             kept_manifests: state.kept_manifests(),
             retired_objects: state.retired_objects(),
         }

@@ -7,14 +7,15 @@ use crate::core::{Slice, Written, write_checkpoint};
 use crate::machine::Machine;
 use env::Env;
 use eventlog::{LogHandle, SealStep};
-use model::id::Term;
+use model::id::{Position, Term};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use store::{Store, StoreError};
 
 /// How often merges get their share of the disk.
 const MERGE_PACE: Duration = Duration::from_millis(50);
-/// Waits between tries of a checkpoint that the disk refused.
+/// Waits between tries of a checkpoint or a merge that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);
 /// How often the sealer looks for closed segments.
 const SEAL_PACE: Duration = Duration::from_millis(100);
@@ -28,12 +29,28 @@ pub(crate) struct Checkpointer<M: Machine> {
     store: Store,
     inbox: Arc<Mailbox<Job>>,
     applier: Arc<Mailbox<Work<M>>>,
+    status: Arc<Status>,
     merge_bytes_per_second: u64,
     term: Term,
+    /// Where the current checkpoint stands.
+    committed: Position,
+    rewriting: Option<Rewriting>,
     /// Slices of the checkpoint in progress. Kept until it is durable, so that a full disk costs a retry, not rows.
     slices: Vec<Slice>,
     merge_credit_bytes: u64,
     merge_credit_ns: u64,
+    /// After a merge failed: when the next one may begin.
+    merge_again_ns: u64,
+}
+
+/// How far deleted rows are on their way out of the kept checkpoints.
+struct Rewriting {
+    /// What was deleted before this position.
+    before: Position,
+    /// The request for a merge of all runs.
+    merge: u64,
+    /// The first manifest without those rows, once there is one. All older ones have to go.
+    clean_from: Option<u64>,
 }
 
 impl<M: Machine> Checkpointer<M> {
@@ -42,20 +59,26 @@ impl<M: Machine> Checkpointer<M> {
         store: Store,
         inbox: Arc<Mailbox<Job>>,
         applier: Arc<Mailbox<Work<M>>>,
+        status: Arc<Status>,
         merge_bytes_per_second: u64,
         term: Term,
     ) -> Self {
+        let committed = store.manifest().map_or(Position(0), |manifest| manifest.position);
         let merge_credit_ns = env.clock.monotonic_ns();
         Self {
             env,
             store,
             inbox,
             applier,
+            status,
             merge_bytes_per_second,
             term,
+            committed,
+            rewriting: None,
             slices: Vec::new(),
             merge_credit_bytes: 0,
             merge_credit_ns,
+            merge_again_ns: 0,
         }
     }
 
@@ -67,10 +90,14 @@ impl<M: Machine> Checkpointer<M> {
                     self.slices.push(*slice);
                     if last {
                         self.write();
+                        self.rewrite();
                     }
                 }
                 None if self.inbox.is_closed() => return,
-                None => self.merge(),
+                None => {
+                    self.merge();
+                    self.rewrite();
+                }
             }
         }
     }
@@ -79,6 +106,7 @@ impl<M: Machine> Checkpointer<M> {
         let answer = loop {
             match write_checkpoint(&self.store, self.term, &self.slices) {
                 Ok(Written { position, log_needed_from }) => {
+                    self.committed = position;
                     break Work::Committed(position, log_needed_from);
                 }
                 Err(error) if is_transient(&error) => {
@@ -99,6 +127,9 @@ impl<M: Machine> Checkpointer<M> {
     /// Merges runs at the configured pace: sequential writes at a bounded rate leave the log's syncs alone.
     fn merge(&mut self) {
         let now_ns = self.env.clock.monotonic_ns();
+        if now_ns < self.merge_again_ns {
+            return;
+        }
         let passed_ns = now_ns.saturating_sub(self.merge_credit_ns).min(1_000_000_000);
         self.merge_credit_ns = now_ns;
         self.merge_credit_bytes = self
@@ -110,8 +141,36 @@ impl<M: Machine> Checkpointer<M> {
             Ok(true) => self.merge_credit_bytes = 0,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "runs could not be merged; reads get slower, nothing is lost")
+                self.merge_again_ns = now_ns.saturating_add(RETRY.as_nanos() as u64);
+                tracing::warn!(error = %error, "runs could not be merged; reads get slower, nothing is lost");
             }
+        }
+    }
+}
+
+impl<M: Machine> Checkpointer<M> {
+    /// Takes deleted rows out of every kept checkpoint: first a checkpoint in which they are deleted, then a merge of
+    /// all runs, then as many checkpoints as it takes to push the older ones out, which the applier is asked for.
+    fn rewrite(&mut self) {
+        let status = &self.status;
+        let Some(rewriting) = &mut self.rewriting else {
+            let wanted = status.rewrite_before.load(Relaxed);
+            if wanted > status.rewritten_before.load(Relaxed) && self.committed.0 >= wanted {
+                let merge = self.store.request_full_merge();
+                self.rewriting = Some(Rewriting { before: self.committed, merge, clean_from: None });
+            }
+            return;
+        };
+        if self.store.full_merges() < rewriting.merge {
+            return;
+        }
+        let stats = self.store.stats();
+        let clean_from = *rewriting.clean_from.get_or_insert(stats.generation);
+        let done = stats.oldest_kept_generation >= clean_from && stats.retired_objects == 0;
+        status.checkpoint_wanted.store(!done, Relaxed);
+        if done {
+            status.rewritten_before.store(rewriting.before.0, Relaxed);
+            self.rewriting = None;
         }
     }
 }

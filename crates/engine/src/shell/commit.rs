@@ -27,6 +27,8 @@ pub(crate) enum Commit {
     Records(Submission),
     /// Nothing before this position is needed any more.
     Trim(Position),
+    /// The open segment is to be closed.
+    Roll,
 }
 
 pub(crate) struct Submission {
@@ -95,6 +97,10 @@ impl<L: Log, M: Machine> Committer<L, M> {
                 Commit::Records(submission) => submission,
                 Commit::Trim(below) => {
                     self.trim(below);
+                    continue;
+                }
+                Commit::Roll => {
+                    self.roll();
                     continue;
                 }
             };
@@ -178,6 +184,16 @@ impl<L: Log, M: Machine> Committer<L, M> {
             SubmitError::Unavailable { reason: error.to_string(), retry_after_s: RETRY_UNAVAILABLE_S };
         for (_, done) in waiters.into_iter().flatten() {
             done(Err(reason.clone()));
+        }
+    }
+
+    fn roll(&mut self) {
+        match self.log.roll() {
+            Ok(_) => {}
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = %error, "the open segment could not be closed; ask again");
+            }
+            Err(error) => self.refuse(&error, Vec::new()),
         }
     }
 

@@ -44,6 +44,13 @@ pub struct Status {
     pub checkpoints: AtomicU64,
     /// Position of the last committed checkpoint.
     pub checkpoint_next: AtomicU64,
+    /// What was deleted before this position is to go from every kept checkpoint, as asked by
+    /// [`super::Engine::rewrite_checkpoints`].
+    pub rewrite_before: AtomicU64,
+    /// What was deleted before this position is in no kept checkpoint and no file of one any more. 0 after a start.
+    pub rewritten_before: AtomicU64,
+    /// A checkpoint is wanted although nothing may have changed: it pushes an older one out.
+    pub(crate) checkpoint_wanted: AtomicBool,
     /// Bytes of rows in memory.
     pub resident_bytes: AtomicU64,
     /// Rows in memory.

@@ -18,7 +18,9 @@ const STEP_ROWS: usize = 256;
 #[derive(Default)]
 pub(super) struct Merging {
     job: Option<Job>,
-    full_wanted: bool,
+    /// Requests to merge all runs, and how many of them are fulfilled.
+    full_wanted: u64,
+    full_done: u64,
 }
 
 enum Job {
@@ -34,6 +36,8 @@ struct RunMergeJob {
     name: String,
     level: u32,
     drop_deletions: bool,
+    /// The request to merge all runs that it fulfils.
+    full: Option<u64>,
     /// Bytes written at the last look at the budget.
     counted: u64,
 }
@@ -47,9 +51,17 @@ impl Store {
     }
 
     /// Asks for one merge of all runs into one, in which deleted and replaced rows leave the disk for good (together
-    /// with the kept manifests that still name older runs).
-    pub fn request_full_merge(&self) {
-        locked(&self.shared.merge).full_wanted = true;
+    /// with the kept manifests that still name older runs). A merge that fails is begun again by a later step.
+    /// Gives the number of the request for [`Store::full_merges`].
+    pub fn request_full_merge(&self) -> u64 {
+        let mut merging = locked(&self.shared.merge);
+        merging.full_wanted += 1;
+        merging.full_wanted
+    }
+
+    /// Requests for a full merge up to this number are fulfilled.
+    pub fn full_merges(&self) -> u64 {
+        locked(&self.shared.merge).full_done
     }
 }
 
@@ -65,7 +77,9 @@ impl Shared {
             None => Ok(false),
             Some(Job::Runs(mut job)) => {
                 if job.step(&mut budget_bytes)? {
+                    let full = job.full;
                     self.finish_runs(*job)?;
+                    merging.full_done = full.unwrap_or(merging.full_done);
                 } else {
                     merging.job = Some(Job::Runs(job));
                 }
@@ -99,8 +113,11 @@ impl Shared {
         let state = locked(&self.state);
         let (entries, runs) = (state.current().runs.clone(), self.source.runs());
         drop(state);
-        let full = merging.full_wanted && !entries.is_empty();
-        let all = full.then_some(0..entries.len());
+        if entries.is_empty() {
+            merging.full_done = merging.full_wanted;
+        }
+        let full = (merging.full_wanted > merging.full_done).then_some(merging.full_wanted);
+        let all = full.map(|_| 0..entries.len());
         let Some(range) = all.or_else(|| of_one_level(&entries, self.options.merge_fan_in)) else {
             return Ok(None);
         };
@@ -116,9 +133,9 @@ impl Shared {
             name,
             level: picked.iter().map(|entry| entry.level).max().unwrap_or(0) + 1,
             drop_deletions: range.end == entries.len(),
+            full,
             counted: 0,
         };
-        merging.full_wanted = false;
         Ok(Some(job))
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::objects::{ETag, ObjectReader, ObjectWriter};
 use env::Env;
+use env::seeded::Faults;
 use std::path::PathBuf;
 
 fn with_term(term: u64) -> StoreOptions {
@@ -80,6 +81,45 @@ fn merging_everything_away_leaves_nothing() {
     check(&store, &Rows::new());
     check_objects(&world, &store);
     assert_eq!(objects(&world).list(RUN).unwrap(), Vec::<String>::new());
+}
+
+/// Somebody counts on a full merge: a disk that refuses delays it, and it is said to be done when it is.
+#[test]
+fn a_full_merge_that_fails_is_begun_again() {
+    let mut failed = 0;
+    for at in 0..40 {
+        let world = World::new(at, 0);
+        let options = StoreOptions { merge_fan_in: 8, ..options() };
+        let (store, _) = Store::open(objects(&world), options).unwrap();
+        assert_eq!((store.request_full_merge(), store.full_merges()), (1, 0));
+        while store.merge_step(1 << 20).unwrap() {}
+        assert_eq!(store.full_merges(), 1, "there is nothing to merge");
+        let mut pending = Pending::default();
+        for number in 1..4 {
+            pending.put((1, number), vec![1; 100]);
+            pending.delete((1, number - 1));
+            checkpoint(&store, &pending, None, meta(number as u64)).unwrap();
+            pending.changes.clear();
+        }
+        assert_eq!(store.request_full_merge(), 2);
+        world.set_faults(Faults { fail_write: Some(at), ..Faults::default() });
+        let mut outcome = store.merge_step(1);
+        while matches!(outcome, Ok(true)) {
+            outcome = store.merge_step(1);
+        }
+        world.set_faults(Faults::default());
+        if matches!(outcome, Err(StoreError::Uncertain { .. })) {
+            continue;
+        }
+        if outcome.is_err() {
+            failed += 1;
+            assert_eq!(store.full_merges(), 1, "it is not done");
+        }
+        while store.merge_step(1 << 20).unwrap() {}
+        assert_eq!((store.full_merges(), store.stats().runs, store.stats().entries), (2, 1, 1));
+        check(&store, &pending.rows);
+    }
+    assert!(failed > 0, "no merge failed");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! all, and the wait for the sink. Beyond a bound the answer is 429 or 503 with `Retry-After`, never silence.
 
 mod body;
+mod completion;
 mod cors;
 mod ingest;
 mod reply;

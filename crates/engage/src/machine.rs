@@ -6,8 +6,8 @@ use crate::resolve::Step;
 use crate::settings::Settings;
 use crate::state::{COUNTS, Counts, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS};
 use crate::view::{Change, View};
-use engine::{AsOf, Machine, Outcome, Peek, TableId, Value, Wanted};
-use model::event::{Event, IdentifierKind, MAX_AGE_US, OrderChange};
+use engine::{AsOf, Machine, Outcome, TableId, Value, Wanted};
+use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
 use model::id::{Key, Position, Timestamp};
 use model::identity::session_key;
 use model::order::order_key;
@@ -90,8 +90,8 @@ impl Machine for Engage {
         wanted.unless_known(&state.counts, THE_COUNTS);
         match record.kind {
             RecordKind::EVENT => {
-                if let Ok(event) = Event::decode(record.body) {
-                    state.want_event(&event, wanted);
+                if let Ok((identifiers, order)) = Event::peek_who(record.body) {
+                    state.want_event(identifiers.as_slice(), order.as_ref(), wanted);
                 }
             }
             RecordKind::COMMAND => {
@@ -166,36 +166,35 @@ impl Machine for Engage {
 
 impl State {
     /// Identifiers, then the sessions that devices carry, then profiles, then what an order touches.
-    fn want_event(&self, event: &Event<'_>, wanted: &mut Wanted) {
-        let identifiers = event.identifiers.as_slice();
+    fn want_event(&self, identifiers: &[Identifier<'_>], order: Option<&OrderFact<'_>>, wanted: &mut Wanted) {
         for identifier in identifiers {
-            wanted.unless_known(&self.nodes, identifier.key);
-            let Peek::Present(node) = self.nodes.peek(identifier.key) else { continue };
+            let Some(node) = wanted.or_ask(&self.nodes, identifier.key) else { continue };
             let profile = self.want_row(node.profile, wanted);
             wanted.unless_known(&self.suppressions, profile);
             if !node.is_session() {
                 continue;
             }
             let current = node.current(identifier.key);
-            if current != identifier.key {
-                wanted.unless_known(&self.nodes, current);
-                if let Peek::Present(session) = self.nodes.peek(current) {
-                    let profile = self.want_row(session.profile, wanted);
-                    wanted.unless_known(&self.suppressions, profile);
-                }
+            let mut carried = profile;
+            if current != identifier.key
+                && let Some(session) = wanted.or_ask(&self.nodes, current)
+            {
+                carried = self.want_row(session.profile, wanted);
+                wanted.unless_known(&self.suppressions, carried);
             }
             let persons = identifiers.iter().filter(|one| !IdentifierKind(one.kind).is_session());
             for person in persons {
-                wanted.unless_known(&self.nodes, session_key(identifier.key, person.key));
+                let Some(node) = wanted.or_ask(&self.nodes, person.key) else { continue };
+                // Only who does not have the device already may get a session of their own on it.
+                if self.want_row(node.profile, wanted) != carried {
+                    wanted.unless_known(&self.nodes, session_key(identifier.key, person.key));
+                }
             }
         }
-        let Some(fact) = &event.order else { return };
-        let key = order_key(fact.order_id);
-        wanted.unless_known(&self.orders, key);
-        let Peek::Present(row) = self.orders.peek(key) else { return };
+        let Some(fact) = order else { return };
+        let Some(row) = wanted.or_ask(&self.orders, order_key(fact.order_id)) else { return };
         for reporter in &row.0.reporters {
-            wanted.unless_known(&self.nodes, *reporter);
-            let Peek::Present(node) = self.nodes.peek(*reporter) else { continue };
+            let Some(node) = wanted.or_ask(&self.nodes, *reporter) else { continue };
             if matches!(fact.change, OrderChange::Completed) {
                 self.want_row(node.profile, wanted);
             } else {

@@ -175,11 +175,8 @@ impl State {
 
     /// Asks for the profile that an identifier finds, and all of its nodes.
     pub(crate) fn want_person(&self, identifier: Key, wanted: &mut Wanted) {
-        wanted.unless_known(&self.nodes, identifier);
-        let Peek::Present(node) = self.nodes.peek(identifier) else { return };
-        let current = node.current(identifier);
-        wanted.unless_known(&self.nodes, current);
-        if let Peek::Present(node) = self.nodes.peek(current) {
+        let Some(node) = wanted.or_ask(&self.nodes, identifier) else { return };
+        if let Some(node) = wanted.or_ask(&self.nodes, node.current(identifier)) {
             self.want_profile(node.profile, wanted);
         }
     }
@@ -196,9 +193,8 @@ impl State {
     /// Asks for the row of a profile. Returns where the pointers lead as far as memory knows.
     pub(crate) fn want_row(&self, mut profile: Key, wanted: &mut Wanted) -> Key {
         for _ in 0..crate::state::MAX_HOPS {
-            wanted.unless_known(&self.profiles, profile);
-            match self.profiles.peek(profile) {
-                Peek::Present(crate::state::ProfileRow::Merged { into }) => profile = *into,
+            match wanted.or_ask(&self.profiles, profile) {
+                Some(crate::state::ProfileRow::Merged { into }) => profile = *into,
                 _ => break,
             }
         }

@@ -323,6 +323,21 @@ impl<'a> Event<'a> {
         })
     }
 
+    /// Reads who an event is about and its order part, without the rest: what decides which rows it will touch.
+    pub fn peek_who(bytes: &'a [u8]) -> Result<(Identifiers<'a>, Option<OrderFact<'a>>), DecodeError> {
+        let mut decoder = Decoder::new(bytes);
+        decoder.take(2)?;
+        let flags = decoder.u8()?;
+        decoder.varint()?;
+        decoder.u128()?;
+        decoder.bytes()?;
+        decoder.i64()?;
+        decoder.bytes()?;
+        let identifiers = decode_identifiers(&mut decoder)?;
+        let order = if flags & HAS_ORDER != 0 { Some(decode_order(&mut decoder)?) } else { None };
+        Ok((identifiers, order))
+    }
+
     /// Reads the de-duplication key alone, without decoding the rest.
     pub fn peek_dedup_key(bytes: &[u8]) -> Result<Key, DecodeError> {
         let mut decoder = Decoder::new(bytes);
@@ -423,12 +438,14 @@ mod tests {
             let mut out = Vec::new();
             event.encode(&mut out);
             prop_assert_eq!(Event::peek_dedup_key(&out), Ok(event.dedup_key));
+            prop_assert_eq!(Event::peek_who(&out), Ok((event.identifiers, event.order)));
             prop_assert_eq!(Event::decode(&out), Ok(event));
         }
 
         #[test]
         fn damaged_bytes_give_an_error_or_another_event(bytes: Vec<u8>, at: prop::sample::Index, to: u8) {
             let _ = Event::decode(&bytes);
+            let _ = Event::peek_who(&bytes);
             let mut out = Vec::new();
             sample("text", b"bytes", 5).encode(&mut out);
             let index = at.index(out.len());

@@ -55,8 +55,18 @@ impl Wanted {
 
     /// Asks for a row unless memory already knows whether it exists.
     pub fn unless_known<V: Value>(&mut self, table: &Table<V>, key: Key) {
-        if matches!(table.peek(key), Peek::Unknown) {
-            self.row(table.id(), key);
+        let _ = self.or_ask(table, key);
+    }
+
+    /// The row if it is in memory; asks for it if memory does not know whether it exists.
+    pub fn or_ask<'a, V: Value>(&mut self, table: &'a Table<V>, key: Key) -> Option<&'a V> {
+        match table.peek(key) {
+            Peek::Present(row) => Some(row),
+            Peek::Absent => None,
+            Peek::Unknown => {
+                self.row(table.id(), key);
+                None
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! One request, from its head to its answer.
 
 use crate::http::body::{self, Reserved};
+use crate::http::completion::{Completions, Verdict};
 use crate::http::cors;
 use crate::http::reply::{self, Body, Refusal};
 use crate::http::route::{self, Route};
 use crate::http::server::Shared;
 use crate::settings::DoorSettings;
-use crate::sink::{Done, SinkError};
+use crate::sink::Done;
 use crate::wire::{Call, Encoding, Envelope, Sender};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -28,6 +29,7 @@ const LOG_TIME: &str = "x-throughline-log-time";
 /// Answers one request.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
+    completions: &Arc<Completions>,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Body> {
@@ -49,7 +51,7 @@ pub(crate) async fn answer(
         let outcome =
             timeout(shared.options.body_timeout, receive(&shared, &settings, route, &head, &mut incoming));
         let outcome = match outcome.await {
-            Ok(Ok(received)) => take(&shared, &settings, call, &head, peer, received).await,
+            Ok(Ok(received)) => take(&shared, completions, &settings, call, &head, peer, received).await,
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => {
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body came too slowly"))
@@ -114,6 +116,7 @@ async fn receive_judged(
 /// Turns the body into records, hands them to the sink and waits for its word.
 async fn take(
     shared: &Shared,
+    completions: &Arc<Completions>,
     settings: &DoorSettings,
     call: Call,
     head: &Parts,
@@ -124,7 +127,9 @@ async fn take(
         return Ok(reply::success());
     }
     let (word, verdict) = oneshot::channel();
-    let count = submit(shared, settings, call, head, peer, received, word)?;
+    let completions = Arc::clone(completions);
+    let tell = move |told| completions.leave(word, told);
+    let count = submit(shared, settings, call, head, peer, received, tell)?;
     match timeout(shared.options.answer_timeout, verdict).await {
         Ok(Ok(Ok(()))) => {
             shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +155,7 @@ fn submit(
     head: &Parts,
     peer: SocketAddr,
     received: Received,
-    word: oneshot::Sender<Result<(), SinkError>>,
+    tell: impl FnOnce(Verdict) + Send + 'static,
 ) -> Result<u32, Refusal> {
     let Received { plain, presented_key, mut reserved, .. } = received;
     let by_head = presented_key.is_some();
@@ -175,7 +180,7 @@ fn submit(
     let done: Done = Box::new(move |verdict| {
         // The records are the sink's until now, whether or not the client still waits.
         drop(reserved);
-        let _ = word.send(verdict);
+        tell(verdict);
     });
     let count = encoded.count;
     let sink = &shared.door.sink;

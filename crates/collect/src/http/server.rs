@@ -1,6 +1,7 @@
 //! Listeners, threads and connections.
 
 use crate::http::body::Budget;
+use crate::http::completion::Completions;
 use crate::http::ingest;
 use crate::http::reply::Body;
 use crate::settings::SettingsCell;
@@ -245,13 +246,20 @@ fn run_thread(listener: std::net::TcpListener, shared: &Arc<Shared>, closed: wat
         return;
     };
     runtime.block_on(async {
+        let completions = Arc::new(Completions::default());
+        tokio::spawn(Arc::clone(&completions).deliver());
         if let Ok(listener) = TcpListener::from_std(listener) {
-            accept(listener, shared, closed).await;
+            accept(listener, shared, &completions, closed).await;
         }
     });
 }
 
-async fn accept(listener: TcpListener, shared: &Arc<Shared>, mut closed: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    shared: &Arc<Shared>,
+    completions: &Arc<Completions>,
+    mut closed: watch::Receiver<bool>,
+) {
     let (still_open, mut all_ended) = tokio::sync::mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
@@ -265,8 +273,9 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, mut closed: watch::
         match Admitted::new(shared) {
             Some(admitted) => {
                 let (closed, still_open) = (closed.clone(), still_open.clone());
+                let completions = Arc::clone(completions);
                 tokio::spawn(async move {
-                    serve(stream, peer, &admitted.0, closed).await;
+                    serve(stream, peer, &admitted.0, &completions, closed).await;
                     drop(still_open);
                 });
             }
@@ -286,11 +295,17 @@ fn turn_away(stream: &TcpStream) {
     let _ = stream.try_write(FULL);
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, mut closed: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    completions: &Arc<Completions>,
+    mut closed: watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(ingest::answer(shared, request, peer).await) }
+        let (shared, completions) = (shared.clone(), completions.clone());
+        async move { Ok::<_, Infallible>(ingest::answer(shared, &completions, request, peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -102,7 +102,12 @@ impl<M: Machine> Core<M> {
 
     /// Whether anything was applied since the last checkpoint began.
     pub fn has_changed_since_checkpoint(&self) -> bool {
-        self.progress.next_position != self.checkpointed_next
+        self.records_since_checkpoint() > 0
+    }
+
+    /// Records applied since the last checkpoint began: what a recovery would have to replay at least.
+    pub fn records_since_checkpoint(&self) -> u64 {
+        self.progress.next_position.0.saturating_sub(self.checkpointed_next.0)
     }
 
     /// Freezes the state as it is now, between two frames. Costs next to nothing; the slices do the work.

@@ -153,7 +153,7 @@ const METRICS: &[Metric] = &[
     ("throughline_ingest_deferred_total", "counter", "Requests that were told to come again.", |status| {
         status.deferred_requests as f64
     }),
-    ("throughline_erasures_pending", "gauge", "Erasures whose records are still in the log.", |status| {
+    ("throughline_erasures_pending", "gauge", "Erasures whose records are still on the disk.", |status| {
         status.erasure.pending as f64
     }),
 ];

@@ -96,7 +96,7 @@ fn people_routes() -> Vec<Route> {
         Route {
             path: "/admin/v1/profiles/{id}/erase",
             operation: "eraseProfile",
-            about: "Erases a person: state at once, sealed segments of the log in the background.",
+            about: "Erases a person: state at once, checkpoints and log in the background.",
             answer: Answer::Json(200, Erased::shape),
             problems: &[Code::BadId, Code::NoSuchProfile],
             handle: admin::erase,

@@ -299,12 +299,15 @@ wire! {
         next: Option<String>,
     }
 
-    /// The background rewriting of the log after erasures.
+    /// The background rewriting of checkpoints and log after erasures.
     struct ErasureStatus {
-        /// Erasures whose records are still in the log.
+        /// Erasures of whom something may still be in a checkpoint or the log.
         pending: u64,
-        /// Everything that was erased before this position is out of the sealed log.
+        /// Everything that was erased before this position is out of checkpoints and log.
         done_before_position: u64,
+        /// What the present round waits for: `checkpoints`, `open_segment`, `segments`, `used_files`; `rest` between
+        /// two rounds; absent if nothing is pending.
+        stage: Option<String>,
         /// Segments rewritten in the present round.
         segments_done: u64,
         /// Segments of the present round.
@@ -371,7 +374,7 @@ wire! {
         refused_requests: u64,
         /// Requests that were told to come again.
         deferred_requests: u64,
-        /// Erasures in the log.
+        /// Erasures that are not finished.
         erasure: ErasureStatus,
     }
 

@@ -1,20 +1,20 @@
-//! Takes erased people out of the sealed log.
+//! Takes erased people out of the checkpoints and the log.
 //!
 //! The state of a person goes when the erasing record is applied. Here a thread follows the effects that say so and
-//! rewrites every closed segment in which the person still stands. What it knows is in a small file, so a restart goes
-//! on where the last run stopped; rewriting twice is the same as once. The segment that is being written waits until
-//! it is full.
+//! sees to it that the person leaves the disk: see `rounds`. What it knows is in a small file, so a restart goes on
+//! where the last run stopped; doing any part twice is the same as doing it once.
+
+mod rounds;
+mod segments;
 
 use crate::api::Context;
 use engage::effect::{Body, ERASED};
-use engage::{ErasedNode, Extent, redact};
 use engine::IssuedEffect;
-use eventlog::{Frame, LogError, LogHandle, SegmentSummary};
 use model::codec::Encoder;
-use model::id::{EffectId, Key, Position};
-use model::record::{RecordKind, decode_records, encode_record};
+use model::id::{EffectId, Position};
+use model::record::{RecordKind, encode_record};
+use rounds::{Rounds, Stage};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -38,7 +38,7 @@ const CONSUMER: &str = "erasure";
 
 /// The file cannot be used.
 #[derive(Debug, Error)]
-#[error("{path} cannot be read ({what}): it says which erasures the log still waits for; put its copy back")]
+#[error("{path} cannot be read ({what}): it says which erasures are unfinished; put its copy back")]
 pub(crate) struct ErasuresError {
     path: PathBuf,
     what: String,
@@ -56,6 +56,7 @@ struct Shared {
     stored: Stored,
     called: bool,
     stopping: bool,
+    stage: Option<Stage>,
     segments_done: u64,
     segments_total: u64,
     records_emptied: u64,
@@ -68,7 +69,7 @@ struct Shared {
 struct Stored {
     /// Effects up to this one were looked at: position and ordinal.
     seen: Option<(u64, u32)>,
-    /// Erasures before this position are out of the log.
+    /// Erasures before this position are out of checkpoints and log.
     done_before: u64,
     pending: Vec<Pending>,
 }
@@ -81,6 +82,9 @@ struct Pending {
     rewritten_before: u64,
     /// Nodes, and how much of each goes.
     nodes: Vec<(String, u8)>,
+    /// No kept checkpoint holds the person any more.
+    #[serde(default)]
+    checkpoints_done: bool,
 }
 
 /// What status shows.
@@ -120,6 +124,7 @@ impl Erasures {
         Shown {
             pending: shared.stored.pending.len() as u64,
             done_before_position: shared.stored.done_before,
+            stage: shared.stage.map(|stage| stage.as_str().to_owned()),
             segments_done: shared.segments_done,
             segments_total: shared.segments_total,
             records_emptied: shared.records_emptied,
@@ -165,14 +170,18 @@ fn run(context: &Context) {
     let erasures = &context.erasures;
     let mut cursor = erasures.lock().stored.seen.map(effect_id);
     let mut unacknowledged = 0;
+    let mut rounds = Rounds::default();
     acknowledge(context, cursor);
     loop {
-        let outcome = follow(context, &mut cursor, &mut unacknowledged).and_then(|()| work(context));
+        let outcome = follow(context, &mut cursor, &mut unacknowledged).and_then(|()| rounds.work(context));
         let mut shared = erasures.lock();
         match outcome {
-            Ok(()) => shared.problem = None,
+            Ok(stage) => {
+                shared.problem = None;
+                shared.stage = stage;
+            }
             Err(error) if shared.problem.as_deref() != Some(&error) => {
-                tracing::warn!(error, "erased people are still in the log; it is tried again");
+                tracing::warn!(error, "erased people are still on the disk; it is tried again");
                 shared.problem = Some(error);
             }
             Err(_) => {}
@@ -233,7 +242,7 @@ fn pending_of(effect: &IssuedEffect) -> Option<Pending> {
     match Body::decode(effect.effect.kind, &effect.effect.body) {
         Ok(Body::Erased { nodes, position }) => {
             let nodes = nodes.iter().map(|(node, extent)| (node.to_string(), *extent as u8)).collect();
-            Some(Pending { position: position.0, rewritten_before: 0, nodes })
+            Some(Pending { position: position.0, rewritten_before: 0, nodes, checkpoints_done: false })
         }
         _ => {
             tracing::error!(effect = %effect.id, "an erasure cannot be read: start the version that wrote it");
@@ -253,119 +262,6 @@ fn acknowledge(context: &Context, cursor: Option<EffectId>) {
     if let Err(error) = context.engine.submit(records, 1, context.submission_time(), Box::new(|_| {})) {
         tracing::warn!(error = %error, "effects could not be acknowledged");
     }
-}
-
-/// Rewrites closed segments that no round has seen since the erasures came.
-fn work(context: &Context) -> Result<(), String> {
-    let erasures = &context.erasures;
-    let pending = erasures.lock().stored.pending.clone();
-    if pending.is_empty() {
-        return Ok(());
-    }
-    let log = context.engine.log();
-    let mut segments = log.segments();
-    let Some(open) = segments.pop() else { return Ok(()) };
-    let until = pending.iter().map(|one| one.position).max().unwrap_or(0);
-    let from = pending.iter().map(|one| one.rewritten_before).min().unwrap_or(0);
-    segments.retain(|segment| segment.first.0 < until && segment.next.0 > from);
-    {
-        let mut shared = erasures.lock();
-        shared.segments_done = 0;
-        shared.segments_total = segments.len() as u64;
-    }
-    let erased = index(&pending);
-    for segment in &segments {
-        if erasures.is_stopping() {
-            return Ok(());
-        }
-        let emptied = rewrite(log, segment, &erased).map_err(|error| error.to_string())?;
-        let mut shared = erasures.lock();
-        shared.segments_done += 1;
-        shared.records_emptied += emptied;
-    }
-    let finished = pending.iter().filter(|one| one.position <= open.first.0).count();
-    if finished > 0 {
-        log.forget_used_files().map_err(|error| error.to_string())?;
-    }
-    if finished > 0 || !segments.is_empty() {
-        let settle = |stored: &mut Stored| {
-            for one in &mut stored.pending {
-                one.rewritten_before = open.first.0;
-            }
-            let done = stored.pending.iter().filter(|one| one.position <= open.first.0);
-            stored.done_before = done.map(|one| one.position).max().unwrap_or(0).max(stored.done_before);
-            stored.pending.retain(|one| one.position > open.first.0);
-        };
-        erasures.change(settle).map_err(|error| error.to_string())?;
-    }
-    if finished > 0 {
-        tracing::info!(erasures = finished, "erased people are out of the log");
-    }
-    Ok(())
-}
-
-/// By node. One node may have been erased several times.
-type Index = BTreeMap<Key, Vec<ErasedNode>>;
-
-fn index(pending: &[Pending]) -> Index {
-    let mut index = Index::new();
-    for one in pending {
-        for (node, extent) in &one.nodes {
-            if let (Ok(key), Ok(extent)) = (u128::from_str_radix(node, 16), Extent::from_u8(*extent)) {
-                let erased = ErasedNode { position: Position(one.position), extent };
-                index.entry(Key(key)).or_default().push(erased);
-            }
-        }
-    }
-    index
-}
-
-/// Rewrites one segment, if anybody erased stands in it. Returns how many records were emptied.
-fn rewrite(log: &LogHandle, segment: &SegmentSummary, erased: &Index) -> Result<u64, LogError> {
-    let mut reader = log.read_from(segment.first)?;
-    let mut concerned = false;
-    while let Some(frame) = reader.next()? {
-        if frame.first >= segment.next {
-            break;
-        }
-        if emptied(&frame, erased).1 > 0 {
-            concerned = true;
-            break;
-        }
-    }
-    if !concerned {
-        return Ok(0);
-    }
-    let mut count = 0;
-    log.rewrite_segment(segment.first, &mut |frame| {
-        let (body, changed) = emptied(&frame, erased);
-        count += changed;
-        if changed == 0 { frame } else { Frame { body, ..frame } }
-    })?;
-    Ok(count)
-}
-
-/// The body of a frame without the erased, and how many records changed. A frame that cannot be read stays as it is:
-/// recovery will refuse it with a better message.
-fn emptied(frame: &Frame, erased: &Index) -> (Vec<u8>, u64) {
-    let mut body = Vec::with_capacity(frame.body.len());
-    let mut changed = 0;
-    for record in decode_records(&frame.body, frame.first, frame.received_at) {
-        let Ok(record) = record else { return (Vec::new(), 0) };
-        let find = |key: Key| {
-            let before = erased.get(&key)?.iter().filter(|node| record.position < node.position);
-            // The widest holds: its number is the smallest.
-            before.copied().min_by_key(|node| node.extent as u8)
-        };
-        match redact(&record, find) {
-            Some(empty) => {
-                encode_record(&mut body, record.kind, &empty);
-                changed += 1;
-            }
-            None => encode_record(&mut body, record.kind, record.body),
-        }
-    }
-    (body, changed)
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -187,7 +187,8 @@ impl<M: Machine> Applier<M> {
         self.refresh_status();
         self.tick();
         let due = now_ns.saturating_sub(self.checkpoint_started_ns)
-            >= self.options.checkpoint_interval_ms * 1_000_000;
+            >= self.options.checkpoint_interval_ms * 1_000_000
+            || self.core.records_since_checkpoint() >= self.options.checkpoint_records_max;
         let wanted = self.core.has_changed_since_checkpoint() || self.status.checkpoint_wanted.load(Relaxed);
         if due && self.core.can_checkpoint() && wanted {
             self.checkpoint_started_ns = now_ns;

@@ -248,6 +248,46 @@ fn a_roll_waits_for_a_full_disk_and_ends_with_a_poisoned_log() {
     assert_eq!(read_all(&log), expected);
 }
 
+/// A torn append is cut, but the sync of the cut fails; the next start finds the end clean and begins another segment.
+/// Then the power goes, and what was cut is back: behind the end of a full segment, where it means nothing.
+#[test]
+fn a_cut_that_was_never_durable_comes_back_and_harms_nothing() {
+    let mut back = 0;
+    for number in 0..200_u64 {
+        let world = World::new(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 0);
+        let options = small_options(false);
+        let (mut log, _) = open(&world.env(), &options);
+        let mut expected = vec![append_one(&mut log, 200)];
+        world.set_faults(Faults { power_off_at_write: Some(0), ..Faults::default() });
+        let torn = FrameDraft { body: vec![0; 1_000], ..plain(0, 1) };
+        assert!(log.append(Term(0), Position(1), &[torn]).is_err());
+        drop(log);
+        world.crash();
+        world.set_faults(Faults { fail_sync: Some(0), ..Faults::default() });
+        assert!(LocalLog::open(&world.env(), directory(), options.clone()).is_err());
+        world.kill();
+        world.set_faults(Faults::default());
+        let (mut log, _) = open(&world.env(), &options);
+        if log.next_position() != Position(1) {
+            // The append was whole on the disk, or its sync was what failed: nothing was cut.
+            continue;
+        }
+        expected.push(append_one(&mut log, 10));
+        let first = log.handle().segments().remove(0);
+        drop(log);
+        world.crash();
+        let end = first.used_bytes as usize;
+        back += u64::from(world.read_file(&first.path).unwrap()[end..].iter().any(|byte| *byte != 0));
+        let (log, _) = open(&world.env(), &options);
+        assert_eq!(read_all(&log), expected, "seed {number}");
+        let report = verify(&world.env(), directory(), None).unwrap();
+        assert_eq!((report.damage, report.records), (None, 2), "seed {number}");
+        while log.handle().seal_step().unwrap() != SealStep::Idle {}
+        assert_eq!(read_all(&log), expected, "seed {number}, sealed");
+    }
+    assert!(back > 0, "no cut came back: the test is void");
+}
+
 /// A roll whose append failed leaves an empty segment: the log's term and time are then known by the one before it.
 #[test]
 fn trimming_behind_an_empty_segment_keeps_term_and_time() {

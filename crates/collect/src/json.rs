@@ -28,7 +28,17 @@ pub(crate) struct RawText<'a> {
 impl<'a> RawText<'a> {
     /// The text that is meant. Half a surrogate pair becomes U+FFFD: browsers send one when a script cuts an emoji.
     pub(crate) fn decode(self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.inner)) } else { Cow::Borrowed(self.inner) }
+        self.decode_with(char::REPLACEMENT_CHARACTER)
+    }
+
+    /// The text that is meant, of an id. Half a surrogate pair becomes NUL, which no id may hold: one replacement for
+    /// all halves would make two ids the same.
+    pub(crate) fn decode_id(self) -> Cow<'a, str> {
+        self.decode_with('\0')
+    }
+
+    fn decode_with(self, half: char) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(unescape(self.inner, half)) } else { Cow::Borrowed(self.inner) }
     }
 }
 
@@ -345,14 +355,15 @@ fn special_bytes(word: u64) -> u64 {
     (quote_marks | backslash_marks | control_marks) & TOPS
 }
 
-fn unescape(inner: &str) -> String {
+/// Resolves escapes; `half` stands for half a surrogate pair.
+fn unescape(inner: &str, half: char) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner.chars();
     let mut high: Option<u32> = None;
     while let Some(character) = rest.next() {
         let escape = if character == '\\' { rest.next() } else { None };
         if escape != Some('u') {
-            close_surrogate(&mut out, &mut high);
+            close_surrogate(&mut out, &mut high, half);
         }
         match escape {
             None => out.push(character),
@@ -364,37 +375,37 @@ fn unescape(inner: &str) -> String {
             Some('u') => {
                 let code =
                     rest.by_ref().take(4).fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0));
-                push_code(&mut out, &mut high, code);
+                push_code(&mut out, &mut high, code, half);
             }
             Some(other) => out.push(other),
         }
     }
-    close_surrogate(&mut out, &mut high);
+    close_surrogate(&mut out, &mut high, half);
     out
 }
 
-fn push_code(out: &mut String, high: &mut Option<u32>, code: u32) {
+fn push_code(out: &mut String, high: &mut Option<u32>, code: u32, half: char) {
     match (high.take(), code) {
         (Some(first), 0xDC00..=0xDFFF) => {
             let whole = 0x1_0000 + ((first - 0xD800) << 10) + (code - 0xDC00);
-            out.push(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
+            out.push(char::from_u32(whole).unwrap_or(half));
         }
         (before, _) => {
             if before.is_some() {
-                out.push(char::REPLACEMENT_CHARACTER);
+                out.push(half);
             }
             if (0xD800..=0xDBFF).contains(&code) {
                 *high = Some(code);
             } else {
-                out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                out.push(char::from_u32(code).unwrap_or(half));
             }
         }
     }
 }
 
-fn close_surrogate(out: &mut String, high: &mut Option<u32>) {
+fn close_surrogate(out: &mut String, high: &mut Option<u32>, half: char) {
     if high.take().is_some() {
-        out.push(char::REPLACEMENT_CHARACTER);
+        out.push(half);
     }
 }
 

@@ -96,11 +96,11 @@ pub fn identifier(kind: IdentifierKind, value: &str, home: Option<PhoneCountry>)
 }
 
 /// An id that means what it says: trimmed, otherwise unchanged. `None` if it is blocked: empty, too long, only zeros
-/// and dashes, or one of the words that programs write for "no value".
+/// and dashes, with a control character in it, or one of the words that programs write for "no value".
 pub fn plain(value: &str) -> Option<&str> {
     let value = trimmed(value);
     let blank = value.bytes().all(|byte| byte == b'0' || byte == b'-');
-    if blank || value.len() > MAX_VALUE_BYTES {
+    if blank || value.len() > MAX_VALUE_BYTES || value.chars().any(char::is_control) {
         return None;
     }
     let blocked = BLOCKED_VALUES.iter().any(|word| value.eq_ignore_ascii_case(word));
@@ -195,6 +195,8 @@ mod tests {
             "anonymous",
             "undefined",
             "[object Object]",
+            "a\0b",
+            "a\u{85}b",
         ] {
             assert_eq!(plain(value), None, "{value:?}");
         }

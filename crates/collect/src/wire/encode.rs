@@ -123,8 +123,8 @@ impl Encoding<'_> {
         let found = identify::find(item, context, kind, self.keys, self.settings)?;
         let is_track = kind == EventKind::Track;
         let currency = goods::currency(&item.properties, self.settings.default_currency.0);
-        let order = if is_track { goods::order(name, &item.properties, message_id, currency) } else { None };
-        let products = if is_track { goods::products(name, &item.properties, currency) } else { Vec::new() };
+        let order = if is_track { goods::order(name, &item.properties, message_id, currency)? } else { None };
+        let products = if is_track { goods::products(name, &item.properties, currency)? } else { Vec::new() };
         let consent = context.consent.iter();
         // RudderStack's SDKs put the traits of an identify into its context.
         let traits = match (kind, item.traits.raw) {

@@ -4,6 +4,7 @@
 use crate::json::{JsonError, Reader, Value};
 use crate::wire::problem::{Problem, WireError};
 use model::event::MAX_PRODUCTS;
+use model::normalise::trimmed;
 use std::borrow::Cow;
 
 /// Text, borrowed from the body unless it held escapes.
@@ -103,6 +104,28 @@ pub(crate) fn loose_text<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>
     })
 }
 
+/// Reads an id as [`loose_text`] does; what makes it unclear is left in it, to be refused where it is used as one.
+pub(crate) fn loose_id<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, JsonError> {
+    Ok(match reader.value()? {
+        Value::Text(raw) => Some(raw.decode_id()).filter(|text| !is_blank(text)),
+        Value::Number(spelled) => Some(Cow::Borrowed(spelled)),
+        _ => None,
+    })
+}
+
+/// An id without white space around it. Refuses what could be mistaken for another id, and what is too long: to leave
+/// either out would lose whom or what an event is about under a success.
+pub(crate) fn clear_id<'a>(text: &'a str, bytes_max: usize, field: &str) -> Result<&'a str, WireError> {
+    let id = trimmed(text);
+    if id.len() > bytes_max {
+        return Err(Problem::IdTooLong { max: bytes_max }.of(field));
+    }
+    if id.chars().any(char::is_control) {
+        return Err(Problem::UnclearId.of(field));
+    }
+    Ok(id)
+}
+
 /// Whether there is nothing but white space. Nearly all texts begin with something visible.
 pub(crate) fn is_blank(text: &str) -> bool {
     let visible = text.as_bytes().first().is_some_and(u8::is_ascii_graphic);
@@ -115,11 +138,11 @@ impl<'a> Properties<'a> {
         *self = Self::default();
         self.raw = object_or_nothing(reader, "properties", |reader, key| {
             match key {
-                "email" => self.contact.email = loose_text(reader)?,
-                "phone" => self.contact.phone = loose_text(reader)?,
+                "email" => self.contact.email = loose_id(reader)?,
+                "phone" => self.contact.phone = loose_id(reader)?,
                 "name" => self.name = loose_text(reader)?,
-                "order_id" | "orderId" => self.order_id = loose_text(reader)?,
-                "refund_id" | "refundId" => self.refund_id = loose_text(reader)?,
+                "order_id" | "orderId" => self.order_id = loose_id(reader)?,
+                "refund_id" | "refundId" => self.refund_id = loose_id(reader)?,
                 "revenue" => self.revenue = loose_text(reader)?,
                 "total" => self.total = loose_text(reader)?,
                 "value" => self.value = loose_text(reader)?,
@@ -155,9 +178,9 @@ impl<'a> WireProduct<'a> {
     /// Consumes one value, keeping it if it belongs to a product.
     fn take(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), WireError> {
         match key {
-            "product_id" | "productId" => self.product_id = loose_text(reader)?,
-            "sku" => self.sku = loose_text(reader)?,
-            "id" => self.id = loose_text(reader)?,
+            "product_id" | "productId" => self.product_id = loose_id(reader)?,
+            "sku" => self.sku = loose_id(reader)?,
+            "id" => self.id = loose_id(reader)?,
             "category" => self.category = loose_text(reader)?,
             "quantity" => self.quantity = loose_text(reader)?,
             "price" => self.price = loose_text(reader)?,
@@ -175,8 +198,8 @@ impl<'a> Traits<'a> {
         let mut found = Self::default();
         found.raw = object_or_nothing(reader, field, |reader, key| {
             match key {
-                "email" => found.contact.email = loose_text(reader)?,
-                "phone" => found.contact.phone = loose_text(reader)?,
+                "email" => found.contact.email = loose_id(reader)?,
+                "phone" => found.contact.phone = loose_id(reader)?,
                 _ => {
                     reader.skip()?;
                 }
@@ -217,7 +240,7 @@ impl<'a> Context<'a> {
     fn take_device(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
         reader.object(|reader, key| {
             match key {
-                "id" => self.device_id = loose_text(reader)?,
+                "id" => self.device_id = loose_id(reader)?,
                 _ => {
                     reader.skip()?;
                 }
@@ -238,7 +261,7 @@ impl<'a> Context<'a> {
             reader.object(|reader, key| {
                 match key {
                     "type" => kind = loose_text(reader)?,
-                    "id" => id = loose_text(reader)?,
+                    "id" => id = loose_id(reader)?,
                     _ => {
                         reader.skip()?;
                     }

@@ -1,7 +1,7 @@
 //! Who an event is about: its identifiers, normalised, hashed, sealed, in order of importance.
 
 use crate::settings::DoorSettings;
-use crate::wire::facts::{Context, Text};
+use crate::wire::facts::{Context, Text, clear_id};
 use crate::wire::item::Item;
 use crate::wire::problem::{Problem, WireError};
 use model::event::{EventKind, Identifier, IdentifierKind, Identifiers, MAX_IDENTIFIERS};
@@ -24,8 +24,8 @@ pub(crate) struct Found<'a> {
 /// Order: user id (of an alias: then the previous id), e-mail, phone, external ids, anonymous id, device id. Of each
 /// built-in type an event carries one: e-mail and phone come from `traits`, else `context.traits`, else
 /// `properties`, because a second address in one event is more often somebody else's (a gift) than one's own. The
-/// traits of a `group` call describe the group, so nobody is found by them. Values that name nobody are left out
-/// without refusing the event.
+/// traits of a `group` call describe the group, so nobody is found by them. Values that name nobody (`null`, zeros, an
+/// e-mail address that is none) are left out without refusing the event; an id that is too long or unclear refuses it.
 pub(crate) fn find<'a>(
     item: &'a Item<'_>,
     context: &'a Context<'_>,
@@ -34,23 +34,20 @@ pub(crate) fn find<'a>(
     settings: &DoorSettings,
 ) -> Result<Found<'a>, WireError> {
     let mut found = Found { items: Vec::with_capacity(MAX_IDENTIFIERS) };
-    let mut add = |kind: IdentifierKind, value: &'a Option<Text<'_>>| match value {
-        Some(value) => found.add(kind, value, keys, settings),
-        None => Ok(false),
-    };
-    add(IdentifierKind::USER_ID, &item.user_id)?;
+    let mut add = |kind, value, field| found.add_optional(kind, value, field, keys, settings);
+    add(IdentifierKind::USER_ID, &item.user_id, "userId")?;
     if kind == EventKind::Alias {
-        add(previous_kind(item), &item.previous_id)?;
+        add(previous_kind(item), &item.previous_id, "previousId")?;
     }
     let own = if kind == EventKind::Group { &context.traits.contact } else { &item.traits.contact };
     let places = [own, &context.traits.contact, &item.properties.contact];
     for contact in places {
-        if add(IdentifierKind::EMAIL, &contact.email)? {
+        if add(IdentifierKind::EMAIL, &contact.email, "email")? {
             break;
         }
     }
     for contact in places {
-        if add(IdentifierKind::PHONE, &contact.phone)? {
+        if add(IdentifierKind::PHONE, &contact.phone, "phone")? {
             break;
         }
     }
@@ -59,8 +56,9 @@ pub(crate) fn find<'a>(
             found.add_external(kind, id, keys, settings)?;
         }
     }
-    found.add_optional(IdentifierKind::ANONYMOUS_ID, &item.anonymous_id, keys, settings)?;
-    found.add_optional(IdentifierKind::DEVICE_ID, &context.device_id, keys, settings)?;
+    let mut add = |kind, value, field| found.add_optional(kind, value, field, keys, settings);
+    add(IdentifierKind::ANONYMOUS_ID, &item.anonymous_id, "anonymousId")?;
+    add(IdentifierKind::DEVICE_ID, &context.device_id, "context.device.id")?;
     Ok(found)
 }
 
@@ -74,17 +72,19 @@ impl<'a> Found<'a> {
         identifiers
     }
 
+    /// Adds a value if there is one. `false` if there is none, or it names nobody.
     fn add_optional(
         &mut self,
         kind: IdentifierKind,
         value: &'a Option<Text<'_>>,
+        field: &str,
         keys: &Keys,
         settings: &DoorSettings,
-    ) -> Result<(), WireError> {
-        if let Some(value) = value {
-            self.add(kind, value, keys, settings)?;
+    ) -> Result<bool, WireError> {
+        match value {
+            Some(value) => self.add(kind, value, field, keys, settings),
+            None => Ok(false),
         }
-        Ok(())
     }
 
     /// An external id of a built-in type only stands in where the event has none of that type, and leaves the last
@@ -101,7 +101,7 @@ impl<'a> Found<'a> {
         if full || taken {
             return Ok(());
         }
-        self.add(kind, value, keys, settings).map(|_| ())
+        self.add(kind, value, "context.externalIds", keys, settings).map(|_| ())
     }
 
     /// Adds a value. `false` if it names nobody. The same identifier twice (a self-alias) is one.
@@ -109,9 +109,14 @@ impl<'a> Found<'a> {
         &mut self,
         kind: IdentifierKind,
         value: &'a str,
+        field: &str,
         keys: &Keys,
         settings: &DoorSettings,
     ) -> Result<bool, WireError> {
+        // Addresses and numbers have a grammar of their own: what does not fit it names nobody.
+        if !matches!(kind, IdentifierKind::EMAIL | IdentifierKind::PHONE) {
+            clear_id(value, normalise::MAX_VALUE_BYTES, field)?;
+        }
         let Some(value) = normalise::identifier(kind, value, settings.default_country) else {
             return Ok(false);
         };

@@ -1,8 +1,8 @@
 //! One event as it was sent: the fields of the common part, and the facts inside its objects.
 
 use crate::instant;
-use crate::json::{JsonError, Reader, Value};
-use crate::wire::facts::{Context, Properties, Text, Traits, is_blank, loose_text};
+use crate::json::{JsonError, RawText, Reader, Value};
+use crate::wire::facts::{Context, Properties, Text, Traits, clear_id, is_blank, loose_text};
 use crate::wire::problem::{Problem, WireError};
 use model::event::EventKind;
 use model::id::Timestamp;
@@ -54,7 +54,7 @@ impl<'a> Item<'a> {
     pub(crate) fn take(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), WireError> {
         match key {
             "type" => {
-                let text = id_text(reader, "type")?;
+                let text = text_of(reader, "type", RawText::decode)?;
                 self.kind = text.as_deref().and_then(kind_of);
                 self.unknown_kind = text.is_some() && self.kind.is_none();
             }
@@ -63,7 +63,7 @@ impl<'a> Item<'a> {
             "anonymousId" => self.anonymous_id = id_text(reader, "anonymousId")?,
             "previousId" => self.previous_id = id_text(reader, "previousId")?,
             "groupId" => self.group_id = id_text(reader, "groupId")?,
-            "event" => self.event = id_text(reader, "event")?,
+            "event" => self.event = text_of(reader, "event", RawText::decode)?,
             "name" => self.name = loose_text(reader)?,
             "originalTimestamp" => self.original_timestamp = instant_of(reader)?,
             "timestamp" => self.timestamp = instant_of(reader)?,
@@ -88,6 +88,9 @@ impl<'a> Item<'a> {
         if self.message_id.as_ref().is_some_and(|id| id.chars().nth(MAX_MESSAGE_ID_CHARACTERS).is_some()) {
             return Err(Problem::TooLong { max: MAX_MESSAGE_ID_CHARACTERS }.of("messageId"));
         }
+        if let Some(message_id) = &self.message_id {
+            clear_id(message_id, usize::MAX, "messageId")?;
+        }
         let (field, needed, advice) = match kind {
             EventKind::Track => ("event", &self.event, "name what happened"),
             EventKind::Group => ("groupId", &self.group_id, "name the group"),
@@ -99,6 +102,9 @@ impl<'a> Item<'a> {
         }
         if needed.as_ref().is_some_and(|text| text.len() > MAX_NAME_BYTES) {
             return Err(Problem::TooLong { max: MAX_NAME_BYTES }.of(field));
+        }
+        if let (EventKind::Group, Some(group_id)) = (kind, &self.group_id) {
+            clear_id(group_id, MAX_NAME_BYTES, field)?;
         }
         if self.user_id.is_none() && self.anonymous_id.is_none() {
             return Err(Problem::NoIdentity.of(""));
@@ -133,13 +139,22 @@ fn kind_of(text: &str) -> Option<EventKind> {
 
 /// Reads an id or a name: text, or a number as text. Null and blanks are none. Anything else would be an id by
 /// accident, so it is refused.
-fn id_text<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Option<Text<'a>>, WireError> {
+fn text_of<'a>(
+    reader: &mut Reader<'a>,
+    field: &str,
+    decode: impl Fn(RawText<'a>) -> Text<'a>,
+) -> Result<Option<Text<'a>>, WireError> {
     match reader.value()? {
-        Value::Text(raw) => Ok(Some(raw.decode()).filter(|text| !is_blank(text))),
+        Value::Text(raw) => Ok(Some(decode(raw)).filter(|text| !is_blank(text))),
         Value::Number(spelled) => Ok(Some(Cow::Borrowed(spelled))),
         Value::Null => Ok(None),
         _ => Err(Problem::WrongType { expected: "a text" }.of(field)),
     }
+}
+
+/// Reads an id. What makes it unclear is left in it, to be refused by [`clear_id`].
+fn id_text<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Option<Text<'a>>, WireError> {
+    text_of(reader, field, RawText::decode_id)
 }
 
 /// Reads a time; what is none is as good as missing.

@@ -48,6 +48,15 @@ pub enum Problem {
         /// The limit.
         max: usize,
     },
+    /// An id that is too long to be one.
+    #[error("is longer than {max} bytes; send a shorter id")]
+    IdTooLong {
+        /// The limit.
+        max: usize,
+    },
+    /// An id that could be mistaken for another one.
+    #[error("holds a control character or half of a surrogate pair; send the id as plain text")]
+    UnclearId,
     /// Too many elements.
     #[error("has more than {max} elements; split it")]
     TooMany {
@@ -88,7 +97,8 @@ impl Problem {
             Self::WrongType { .. } => "wrong_type",
             Self::Missing { .. } => "missing_field",
             Self::UnknownType => "unknown_type",
-            Self::TooLong { .. } => "too_long",
+            Self::TooLong { .. } | Self::IdTooLong { .. } => "too_long",
+            Self::UnclearId => "unclear_id",
             Self::TooMany { .. } => "too_many",
             Self::EventTooLarge { .. } => "event_too_large",
             Self::BodyTooLarge { .. } => "body_too_large",

@@ -10,7 +10,12 @@ use model::record::decode_records;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn encode(body: &[u8], call: Call, key: &str, settings: &DoorSettings) -> Result<Encoded, WireError> {
+pub(crate) fn encode(
+    body: &[u8],
+    call: Call,
+    key: &str,
+    settings: &DoorSettings,
+) -> Result<Encoded, WireError> {
     let envelope = Envelope::read(body, call, &settings.limits)?;
     let sender = Sender {
         key: settings.write_keys[key],
@@ -54,7 +59,7 @@ fn who() {
     check(json!({"type":"page","userId":17}), "page user=17");
     check(json!({"type":"page","userId":" u1 "}), "page user=u1");
     check(json!({"type":"page","userId":"null","anonymousId":"000"}), "page");
-    check(json!({"type":"page","userId":"caf\u{e9}\"\n\u{1f600}"}), "page user=caf\u{e9}\"\n\u{1f600}");
+    check(json!({"type":"page","userId":"caf\u{e9}\"\\\u{1f600}"}), "page user=caf\u{e9}\"\\\u{1f600}");
     check(
         json!({"type":"identify","userId":"u1","anonymousId":"a1","traits":{"email":" Ann@Shop.Test ","phone":"030 123456"},
                "context":{"device":{"id":"d1"},"traits":{"email":"other@b.c"}}}),

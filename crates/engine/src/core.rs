@@ -144,7 +144,7 @@ impl<M: Machine> Core<M> {
                 return;
             }
             for (key, bytes) in rows {
-                if let Err(error) = candidate.fill(*key, Some(bytes)) {
+                if let Err(error) = candidate.warm(*key, bytes) {
                     failed.get_or_insert(error);
                 }
             }

@@ -61,6 +61,13 @@ fn promises_hold_in_lives_801_to_1200() {
     live::<Clients>(801, 400, &EVERYTHING);
 }
 
+/// Lives that once broke a promise. 100706: a row was read ahead as it had been before it was changed, written and
+/// evicted.
+#[test]
+fn promises_hold_in_lives_that_broke_them_once() {
+    live::<Clients>(100_706, 1, &[]);
+}
+
 #[test]
 fn promises_hold_in_150_lives_of_people() {
     live::<Shoppers>(1, 150, &WITHOUT_POISON);

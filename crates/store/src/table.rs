@@ -111,7 +111,10 @@ pub trait AnyTable: Send {
     fn is_complete(&self) -> bool;
     /// Rows will be read in until all are there; see [`AnyTable::end_warming`].
     fn begin_warming(&mut self);
-    /// Every row that was stored when warming began has been given to [`AnyTable::fill`]. The table is complete from
+    /// Gives a row as it was stored when warming began. Ignored if memory knows better, and once something was evicted
+    /// since: the row may have changed, been written and been evicted in between.
+    fn warm(&mut self, key: Key, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Every row that was stored when warming began has been given to [`AnyTable::warm`]. The table is complete from
     /// now on, unless something was evicted meanwhile.
     fn end_warming(&mut self);
     /// Evicts durable rows that were not used lately until the table holds at most `resident_bytes_max`, looking at
@@ -376,6 +379,10 @@ impl<V: Value> AnyTable for Table<V> {
 
     fn begin_warming(&mut self) {
         self.warming = !self.complete;
+    }
+
+    fn warm(&mut self, key: Key, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.warming { self.fill(key, Some(bytes)) } else { Ok(()) }
     }
 
     fn end_warming(&mut self) {

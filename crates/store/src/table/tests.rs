@@ -65,6 +65,8 @@ enum Step {
     Freeze,
     Encode(usize),
     Evict,
+    /// Begins to read rows ahead, goes on with a few, or ends it when all were given.
+    Warm(usize),
     Restart,
 }
 
@@ -77,6 +79,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Freeze),
         3 => (0_usize..6).prop_map(Step::Encode),
         2 => Just(Step::Evict),
+        4 => (1_usize..8).prop_map(Step::Warm),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 0..120)
@@ -90,6 +93,7 @@ struct Harness {
     frozen: Option<BTreeMap<Key, Vec<u8>>>,
     committed: BTreeMap<Key, Vec<u8>>,
     chunk: Chunk,
+    warming: Option<Vec<(Key, Vec<u8>)>>,
 }
 
 const ID: TableId = TableId(9);
@@ -106,6 +110,7 @@ impl Harness {
             frozen: None,
             committed: BTreeMap::new(),
             chunk: Chunk::default(),
+            warming: None,
         }
     }
 
@@ -135,7 +140,24 @@ impl Harness {
         self.table.set_digest(digest);
         self.chunk = Chunk::default();
         self.frozen = None;
+        self.warming = None;
         self.now = self.committed.clone();
+    }
+
+    fn warm(&mut self, rows: usize) {
+        let Some(waiting) = &mut self.warming else {
+            self.table.begin_warming();
+            let stored = self.shelf.0.lock().unwrap();
+            self.warming = Some(stored.iter().map(|(key, row)| (*key, row.clone())).collect());
+            return;
+        };
+        for (key, row) in waiting.drain(..rows.min(waiting.len())) {
+            self.table.warm(key, &row).unwrap();
+        }
+        if waiting.is_empty() {
+            self.table.end_warming();
+            self.warming = None;
+        }
     }
 
     fn run(&mut self, step: Step) {
@@ -166,6 +188,7 @@ impl Harness {
                     self.table.evict(0);
                 }
             }
+            Step::Warm(rows) => self.warm(rows),
             Step::Restart => self.restart(),
         }
     }

@@ -10,6 +10,7 @@ mod health;
 mod http;
 mod openapi;
 mod people;
+mod places;
 mod problem;
 mod read;
 mod route;

@@ -25,7 +25,7 @@ use collect::settings::SettingsCell;
 use engage::Engage;
 use engine::recovery::{LogSource, STATE_FOLDER};
 use engine::verify::Stretch;
-use engine::{Engine, EngineOptions, OpenOptions, RecoveryReport};
+use engine::{Engine, EngineError, EngineOptions, OpenOptions, RecoveryReport};
 use env::Env;
 use model::id::Position;
 use std::net::{SocketAddr, TcpListener};
@@ -33,7 +33,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use store::{LocalObjects, Objects};
+use store::{LocalObjects, Objects, StoreError};
 
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 /// How long open requests of the door may take once it closes.
@@ -57,6 +57,7 @@ pub struct Running {
     addresses: Addresses,
     credentials: Option<Credentials>,
     recovery: RecoveryReport,
+    sealed: bool,
 }
 
 /// Where a server listens.
@@ -73,16 +74,17 @@ pub struct Addresses {
 /// Starts a server. When this returns, every listener answers.
 pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     let env = Env::real();
-    let directory = DataDirectory::open(&config.data, options.drive_log_time)?;
-    let secrets = directory.secrets(&env)?;
-    // Bound first: an occupied port is found before anything is recovered. The door binds its own sockets with
+    // Bound first: an occupied port is found before anything is made or recovered. The door binds its own sockets with
     // SO_REUSEPORT, which a second server would share silently, so its address is probed without it.
     drop(bind(config.listen.ingest, "ingest")?);
     let admin = bind(config.listen.admin, "admin")?;
     let profiles = bind(config.listen.profiles, "profiles")?;
+    let directory = DataDirectory::open(&config.data, options.drive_log_time)?;
+    let secrets = directory.secrets(&env)?;
     let opening = open_options(&config, &directory, &env)?;
+    let sealed = opening.log.keyring.is_some();
     let opened = engine::recovery::open(&env, directory.path(), Engage::default, &opening)
-        .with_context(|| format!("the data directory {} could not be opened", directory.path().display()))?;
+        .map_err(|error| not_opened(error, directory.path()))?;
     let recovery = opened.report.clone();
     tell_recovery(&recovery);
     let engine_options = EngineOptions {
@@ -118,6 +120,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         addresses,
         credentials: None,
         recovery,
+        sealed,
     };
     match running.open_doors(admin, profiles, options.new_credentials) {
         Ok(()) => Ok(running),
@@ -143,6 +146,11 @@ impl Running {
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery
+    }
+
+    /// Whether a keyring seals the log and the checkpoints.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// Why the shard has stopped by itself, if it has: the process should end with this reason.
@@ -223,6 +231,31 @@ impl Running {
             Some(reason) => Err(anyhow::anyhow!("the shard stopped: {reason}")),
         }
     }
+}
+
+/// Says what to do where the checkpoints cannot be used: they are made from the log, and can be made again.
+fn not_opened(error: EngineError, directory: &Path) -> anyhow::Error {
+    let unusable = matches!(
+        &error,
+        EngineError::Store(
+            StoreError::Damaged { .. }
+                | StoreError::Missing { .. }
+                | StoreError::Row { .. }
+                | StoreError::Io { .. }
+        )
+    );
+    let state = directory.join(STATE_FOLDER);
+    let shown = directory.display();
+    let error = anyhow::Error::new(error);
+    if !unusable {
+        return error.context(format!("the data directory {shown} could not be opened"));
+    }
+    error.context(format!(
+        "the checkpoints in {state} cannot be used. If `throughline log verify` says that the log is whole and begins \
+         at position 0: with the server stopped, move {state} away (do not delete it yet) and start again, and it is \
+         rebuilt from the log. If not: restore {shown} from a backup",
+        state = state.display(),
+    ))
 }
 
 fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {

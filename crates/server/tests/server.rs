@@ -5,6 +5,7 @@ mod server {
     mod access;
     mod commands;
     mod configuration;
+    mod damage;
     mod directory;
     mod erasure;
     mod golden;

@@ -14,7 +14,7 @@ use crate::calendar::iso;
 use engage::effect::Body;
 use engage::{Operation, Parting, Reply, Token, WhoToErase, WriteKey, WriteKeyKind};
 use engine::IssuedEffect;
-use model::id::{EffectId, Position, parse_public_id, public_id};
+use model::id::{EffectId, Key, Position, parse_public_id, public_id};
 use model::identity::{CapWindow, IdentitySettings, KindRule};
 use model::suppression::SuppressionSettings;
 use serde_json::{Value, json};
@@ -217,7 +217,9 @@ pub(crate) fn unmerge(context: Arc<Context>, call: Call) -> Answering {
         let parting = match (&given.identifiers, given.position) {
             (Some(pair), None) => match pair.as_slice() {
                 [one, other] => {
-                    Parting::Pair(identifier_key(&context, one)?, identifier_key(&context, other)?)
+                    let pair = (identifier_key(&context, one)?, identifier_key(&context, other)?);
+                    check_pair(&context, profile, pair).await?;
+                    Parting::Pair(pair.0, pair.1)
                 }
                 _ => return Err(Problem::at(Code::BadValue, "identifiers", "name exactly two identifiers")),
             },
@@ -230,12 +232,33 @@ pub(crate) fn unmerge(context: Arc<Context>, call: Call) -> Answering {
         };
         match execute(&context, idempotency_of(&call)?, Operation::Unmerge(parting)).await? {
             Reply::Unmerged(parts) => {
+                let parted = parts.len() > 1;
                 let profiles = parts.into_iter().map(|part| public_id("prf", part)).collect();
-                Answer::json(200, &Unmerged { profiles })
+                Answer::json(200, &Unmerged { profiles, parted })
             }
             _ => Err(unexpected()),
         }
     })
+}
+
+/// Both identifiers must be the profile's. One is enough for a pair that was parted before: the command is then a
+/// repetition, which is answered as the first time where it carries the same Idempotency-Key, or refused by the rules.
+async fn check_pair(context: &Context, profile: Key, (one, other): (Key, Key)) -> Result<(), Problem> {
+    let (read, _) = super::people::read_profile(context, engage::Query::Profile(profile)).await?;
+    let holds = |key| {
+        let mut own = read.identifiers.iter();
+        own.any(|identifier| identifier.node == key || identifier.session_of == Some(key))
+    };
+    let repeated = || {
+        let same = |pair: &(Key, Key)| *pair == (one, other) || *pair == (other, one);
+        (holds(one) || holds(other)) && read.parted.iter().any(same)
+    };
+    if (holds(one) && holds(other)) || repeated() {
+        return Ok(());
+    }
+    let message =
+        "the identifiers are not both of the profile in the path; look them up and name their profile";
+    Err(Problem::at(Code::Conflict, "identifiers", message))
 }
 
 pub(crate) fn erase(context: Arc<Context>, call: Call) -> Answering {
@@ -368,6 +391,6 @@ fn described(body: &Body) -> (&'static str, Value) {
 }
 
 /// Reads a public profile id.
-pub(crate) fn parse_profile(text: &str) -> Option<model::id::Key> {
+pub(crate) fn parse_profile(text: &str) -> Option<Key> {
     parse_public_id("prf", text)
 }

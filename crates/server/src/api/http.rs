@@ -3,6 +3,7 @@
 
 use super::Context;
 use super::auth::authorize;
+use super::places::{Places, Seat};
 use super::problem::{Code, Problem};
 use super::route::{Access, Call, Listener, Reply, Route, Verb, find};
 use bytes::Bytes;
@@ -20,12 +21,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 << 10;
+/// How long a new connection may take for the head of its first request.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take for the head of its next request, idle time included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may take once the listener closes.
@@ -85,34 +89,35 @@ struct Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(shared.rules.connections_max));
+    let places = Places::new(shared.rules.connections_max);
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = closed.wait_for(|closed| *closed) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Beyond the limit the connection is closed at once: waiting ones would only pile up.
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let (shared, closed) = (Arc::clone(&shared), closed.clone());
-            tokio::spawn(async move {
-                serve(stream, shared, closed).await;
-                drop(place);
-            });
+        // Where every connection is busy the new one is closed at once: waiting ones would only pile up.
+        if let Some(seat) = places.take() {
+            connections.spawn(serve(stream, Arc::clone(&shared), Arc::new(seat), closed.clone()));
         }
     }
-    let all = u32::try_from(shared.rules.connections_max).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, places.acquire_many(all)).await;
+    let finished = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, finished).await;
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, seat: Arc<Seat>, mut closed: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(respond(&shared, request).await) }
+        let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
+        async move {
+            let _answering = seat.answering();
+            Ok::<_, Infallible>(respond(&shared, request).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -123,10 +128,20 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut closed: watch::Receiv
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = seat.evicted() => return,
+        () = silence(&seat) => return,
         _ = closed.wait_for(|closed| *closed) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
+}
+
+/// Ends when a connection has said nothing whole in its first time.
+async fn silence(seat: &Seat) {
+    tokio::time::sleep(FIRST_HEAD_TIMEOUT).await;
+    if seat.was_heard() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -146,6 +161,7 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Problem> {
     let (head, body) = request.into_parts();
+    check_one_host(&head)?;
     let (route, captures) =
         find(&shared.rules.routes, shared.rules.listener, head.method.as_str(), head.uri.path())?;
     if route.access != Access::Probe {
@@ -161,6 +177,20 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Reply, Pr
     let query = head.uri.query().unwrap_or_default().to_owned();
     let call = Call { caller, captures, query, headers: head.headers, body };
     (route.handle)(Arc::clone(&shared.context), call).await
+}
+
+/// Two names for one host, and a proxy before us may have looked at the other one.
+fn check_one_host(head: &Parts) -> Result<(), Problem> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next().map(HeaderValue::as_bytes).unwrap_or_default();
+    let other =
+        |authority: &hyper::http::uri::Authority| !authority.as_str().as_bytes().eq_ignore_ascii_case(host);
+    if hosts.next().is_some() || head.uri.authority().is_some_and(other) {
+        let message =
+            "the request names more than one host; send one Host header, and a path in the request line";
+        return Err(Problem::new(Code::BadRequest, message));
+    }
+    Ok(())
 }
 
 /// A web page can make a browser on this machine send requests to any address, but not under any Host name: one that

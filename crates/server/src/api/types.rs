@@ -269,6 +269,8 @@ wire! {
     struct Unmerged {
         /// The profiles that there are now; one where other joins still hold everybody together.
         profiles: Vec<String>,
+        /// False where other joins still hold both together: nobody was parted. Undo those joins too.
+        parted: bool,
     }
 
     /// A person was erased: from state at once, from the log in the background (see status).

@@ -41,6 +41,9 @@ pub(super) fn run(arguments: &KeysArguments) -> anyhow::Result<()> {
         }
         keyring::create(&env, path)?
     } else {
+        if !path.exists() {
+            anyhow::bail!("there is no keyring at {}: make one with `throughline keys init`", path.display());
+        }
         keyring::rotate(&env, path)?
     };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))

@@ -1,13 +1,18 @@
 //! `throughline log inspect|verify`.
 
-use super::{Settings, print};
+use super::{Settings, print, say};
 use crate::calendar::iso;
 use crate::serve::DataDirectory;
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use engine::recovery::STATE_FOLDER;
 use env::Env;
 use eventlog::{Damage, LogSummary, VerifyReport};
+use model::id::Position;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::path::Path;
+use store::{LocalObjects, Store};
 
 #[derive(Debug, Args)]
 pub(super) struct LogArguments {
@@ -50,13 +55,54 @@ pub(super) fn run(arguments: &LogArguments) -> anyhow::Result<()> {
         let summary = eventlog::inspect(&env, directory.path(), keyring.as_ref())?;
         VerifyReport { summary, ..VerifyReport::default() }
     };
-    print(&if common.json { json_of(&report, deep) } else { text_of(&report, deep) })?;
+    let checkpoint = if deep { newest_checkpoint(&env, directory.path()) } else { Ok(None) };
+    let position = checkpoint.as_ref().ok().copied().flatten();
+    print(&if common.json { json_of(&report, deep, position) } else { text_of(&report, deep) })?;
+    if deep && report.summary.first > Position(0) {
+        say(&format!(
+            "warning: the log begins at position {}, not at 0: state cannot be rebuilt from it alone; keep backups of \
+             the checkpoints too",
+            report.summary.first
+        ));
+    }
     match report.damage {
-        None => Ok(()),
+        None => hold_against(&report.summary, checkpoint?),
         Some(damage) => {
             anyhow::bail!("the log is damaged: {}; restore it from its replica or backup", place(&damage))
         }
     }
+}
+
+/// Where the newest checkpoint stands: the log reached as far once.
+fn newest_checkpoint(env: &Env, directory: &Path) -> anyhow::Result<Option<Position>> {
+    let state = directory.join(STATE_FOLDER);
+    if !state.exists() {
+        return Ok(None);
+    }
+    let kept = Store::kept(&LocalObjects::view(env, &state)).with_context(|| {
+        format!("the log cannot be held against the checkpoints in {}: they cannot be read", state.display())
+    })?;
+    Ok(kept.iter().map(|manifest| manifest.position).max())
+}
+
+/// Whole segments that are gone leave no damage behind; the checkpoint knows that they were there.
+fn hold_against(log: &LogSummary, checkpoint: Option<Position>) -> anyhow::Result<()> {
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    if checkpoint > log.next {
+        anyhow::bail!(
+            "the newest checkpoint stands at position {checkpoint}, but the log ends at position {}: its end was \
+             deleted or cut off; restore it from its replica or backup",
+            log.next
+        );
+    }
+    if checkpoint < log.first {
+        anyhow::bail!(
+            "the newest checkpoint stands at position {checkpoint}, but the log begins at position {}: what lies \
+             between is missing; restore it from its replica or backup",
+            log.first
+        );
+    }
+    Ok(())
 }
 
 fn text_of(report: &VerifyReport, deep: bool) -> String {
@@ -88,7 +134,7 @@ fn text_of(report: &VerifyReport, deep: bool) -> String {
     text
 }
 
-fn json_of(report: &VerifyReport, deep: bool) -> String {
+fn json_of(report: &VerifyReport, deep: bool, checkpoint: Option<Position>) -> String {
     let segments: Vec<Value> = report
         .summary
         .segments
@@ -115,6 +161,7 @@ fn json_of(report: &VerifyReport, deep: bool) -> String {
     if let (true, Some(map)) = (deep, out.as_object_mut()) {
         map.insert("records".to_owned(), report.records.into());
         map.insert("body_bytes".to_owned(), report.body_bytes.into());
+        map.insert("checkpoint".to_owned(), checkpoint.map(|position| position.0).into());
         map.insert("torn".to_owned(), report.torn.as_ref().map(place).into());
         map.insert("damage".to_owned(), report.damage.as_ref().map(place).into());
     }

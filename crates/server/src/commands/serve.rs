@@ -13,6 +13,10 @@ use tracing_subscriber::EnvFilter;
 /// How often the server looks whether its shard still works.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Said at a first start without a keyring.
+const IN_CLEAR: &str = "No keyring: what events say (traits, properties, context) lies in clear on this disk, personal data too; \
+     `throughline keys init`, before the next start, seals what is written from then on.\n";
+
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
     #[command(flatten)]
@@ -82,7 +86,12 @@ fn greeting(running: &Running) -> String {
         addresses.profiles,
     );
     match running.credentials() {
-        Some(credentials) => introduce(&mut text, running, credentials),
+        Some(credentials) => {
+            if !running.is_sealed() {
+                text.push_str(IN_CLEAR);
+            }
+            introduce(&mut text, running, credentials);
+        }
         None => {
             let _ = writeln!(
                 text,

@@ -92,13 +92,22 @@ fn an_unmerge_parts_people_again() {
     let both =
         r#"{"identifiers":[{"type":"user_id","value":"jane"},{"type":"phone","value":"+49 30 123456"}]}"#;
     let path = format!("/admin/v1/profiles/{id}/unmerge");
-    let parted = shop.admin("POST", &path, Some(both));
+    shop.order("stranger", "o-2", "hat");
+    let stranger = shop.lookup(&reader, "user_id", "stranger").json()["id"].as_str().unwrap().to_owned();
+    for (whose, status) in [(stranger.as_str(), 409), ("prf_00000000000000000000000000000001", 404)] {
+        let wrong = shop.admin("POST", &format!("/admin/v1/profiles/{whose}/unmerge"), Some(both));
+        assert_eq!(wrong.status, status, "{wrong:?}");
+    }
+    let parted = with_key(&shop, "POST", &path, both, "unmerge");
     assert_eq!(parted.json()["profiles"].as_array().unwrap().len(), 2, "{parted:?}");
+    assert_eq!(parted.json()["parted"], true);
+    let again = with_key(&shop, "POST", &path, both, "unmerge");
+    assert_eq!((again.status, &again.body), (200, &parted.body), "a repetition is answered alike");
     assert_eq!(shop.decide("user_id", "jane", "shoe")["suppressed"], true);
     assert_eq!(shop.decide("phone", "+4930123456", "shoe")["suppressed"], false);
     assert_eq!(shop.admin("POST", &path, Some(both)).status, 409, "they are not joined any more");
     assert_eq!(shop.admin("POST", &path, Some("{}")).code(), "bad_value");
-    assert_eq!(shop.status()["profiles"], 2);
+    assert_eq!(shop.status()["profiles"], 3);
     let outbox = shop.admin("GET", "/admin/v1/outbox?limit=1", None).json();
     assert_eq!(outbox["effects"].as_array().unwrap().len(), 1);
     let next = outbox["next"].as_str().unwrap();

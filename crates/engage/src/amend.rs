@@ -109,7 +109,7 @@ impl Step<'_> {
         let orders = row.aggregate.iter().flat_map(|aggregate| &aggregate.orders);
         for key in orders {
             let Some(order) = self.state.orders.get_mut(*key) else { continue };
-            order.0.reporters.retain(|reporter| *reporter != node);
+            order.0.reporters.retain(|reporter| reporter.node != node);
             if order.0.owner == node {
                 order.0.owner = Key(0);
             }

@@ -23,7 +23,7 @@ pub const ERASED: u16 = 6;
 pub const MANY_IDENTIFIERS: u16 = 7;
 
 /// The most keys or scopes in one body.
-pub const MAX_ITEMS: usize = 4_096;
+pub const MAX_ITEMS: usize = 4 * model::suppression::MAX_ACTIVE;
 
 /// An effect's body, decoded. Its subject is the profile it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -194,7 +194,7 @@ impl State {
         let Some(fact) = order else { return };
         let Some(row) = wanted.or_ask(&self.orders, order_key(fact.order_id)) else { return };
         for reporter in &row.0.reporters {
-            let Some(node) = wanted.or_ask(&self.nodes, *reporter) else { continue };
+            let Some(node) = wanted.or_ask(&self.nodes, reporter.node) else { continue };
             if matches!(fact.change, OrderChange::Completed) {
                 self.want_row(node.profile, wanted);
             } else {

@@ -17,6 +17,7 @@ impl Step<'_> {
         let report = Report {
             node,
             from_server: event.from_server,
+            is_buyer: fact.change == OrderChange::Cancelled && self.is_buyer(key, node),
             counts: event.value_counts,
             at,
             position: self.position,
@@ -25,30 +26,31 @@ impl Step<'_> {
         let Some(row) = self.state.orders.get_or_insert_with(key, OrderRow::default) else { return };
         let order = &mut row.0;
         let (owner, parts) = (order.owner, order.contributions());
-        let (was_undone, known) = (order.is_undone(), order.reporters.contains(&node));
+        let (was_undone, known) = (order.is_undone(), order.has_reporter(node));
         let taken = order.take(fact, report);
         let order = order.clone();
         self.move_value(owner, &parts, &order);
         let undone = order.is_undone();
-        if matches!(fact.change, OrderChange::Completed | OrderChange::Updated)
-            && order.reporters.contains(&node)
-        {
+        if matches!(fact.change, OrderChange::Completed | OrderChange::Updated) && order.has_reporter(node) {
             self.note_order(node, key, known);
-            if taken.decides || !known {
-                self.put_purchase(event, node, key, at, known, lifts && undone);
+            if let Some(claimant) = taken.displaced {
+                self.forget_claim(claimant, key);
+            }
+            if taken.decides || taken.first_word {
+                self.put_purchase(event, node, key, at, taken.first_word, lifts && undone);
             }
         }
         if was_undone == undone && !(taken.decides && undone) {
             return;
         }
         for reporter in &order.reporters {
-            let Some(row) = self.state.nodes.get_mut(*reporter) else { continue };
+            let Some(row) = self.state.nodes.get_mut(reporter.node) else { continue };
             if let Some(aggregate) = row.aggregate.as_mut() {
                 aggregate.purchases.set_lifted(key, lifts && undone);
             }
         }
         for reporter in &order.reporters {
-            if let Some(profile) = self.profile_of(*reporter) {
+            if let Some(profile) = self.profile_of(reporter.node) {
                 self.recompute_suppression(profile);
             }
         }
@@ -77,15 +79,37 @@ impl Step<'_> {
         }
     }
 
+    /// Whether the node belongs to a person who has reported the order as bought.
+    fn is_buyer(&mut self, order: Key, node: Key) -> bool {
+        let Some(row) = self.state.orders.get(order) else { return false };
+        let reporters = row.0.reporters.clone();
+        let own = self.profile_of(node);
+        reporters
+            .iter()
+            .any(|reporter| reporter.node == node || (own.is_some() && self.profile_of(reporter.node) == own))
+    }
+
+    /// A browser's claim made room for a server's word: nothing is left of it.
+    fn forget_claim(&mut self, node: Key, order: Key) {
+        let Some(row) = self.state.nodes.get_mut(node) else { return };
+        let aggregate = row.aggregate_mut();
+        aggregate.orders.retain(|own| *own != order);
+        aggregate.purchases.remove(order);
+        if let Some(profile) = self.profile_of(node) {
+            self.recompute_suppression(profile);
+        }
+    }
+
     /// An order that was known at this node changed its products, not when it was bought; one that is over and
-    /// forgotten stays so.
+    /// forgotten stays so. With the server's first word it is as if no browser had spoken, but for products that the
+    /// server does not name.
     fn put_purchase(
         &mut self,
         event: &Event<'_>,
         node: Key,
         order: Key,
         at: Timestamp,
-        known: bool,
+        first_word: bool,
         lifted: bool,
     ) {
         let (now, position) = (self.now, self.position);
@@ -94,25 +118,24 @@ impl Step<'_> {
         let Some(row) = self.state.nodes.get_mut(node) else { return };
         let purchases = &mut row.aggregate_mut().purchases;
         let former = purchases.0.iter().find(|own| own.order == order).cloned();
-        if known && former.is_none() {
+        if !first_word && former.is_none() {
             return;
         }
+        let dated = former.as_ref().filter(|_| !first_word);
+        // An update that names no products leaves them as they were.
+        let named = former.as_ref().filter(|own| event.products.is_empty() && own.until > now);
         let purchase = Purchase {
             order,
-            at: former.as_ref().map_or(at, |former| former.at),
-            until: former.as_ref().map_or(at.plus_us(settings.window_us), |former| former.until),
-            position: former.as_ref().map_or(position, |former| former.position),
-            // An update that names no products leaves them as they were.
-            scopes: former
-                .as_ref()
-                .filter(|_| event.products.is_empty())
-                .map_or(scopes, |own| own.scopes.clone()),
+            at: dated.map_or(at, |former| former.at),
+            until: dated.map_or(at.plus_us(settings.window_us), |former| former.until),
+            position: dated.map_or(position, |former| former.position),
+            from_server: named.map_or(event.from_server, |former| former.from_server),
+            scopes: named.map_or(scopes, |former| former.scopes.clone()),
             lifted,
         };
-        let first = former.is_none() && !lifted;
-        purchases.put(purchase.clone(), now);
+        let made_room = purchases.put(purchase.clone(), now);
         let Some(profile) = self.profile_of(node) else { return };
-        if first {
+        if former.is_none() && !made_room {
             self.suppress(profile, |active| active.add_purchase(&purchase, now));
         } else {
             self.recompute_suppression(profile);

@@ -87,7 +87,7 @@ pub struct ProfileRead {
     pub parted: Vec<(Key, Key)>,
     /// The aggregates of all of them, combined.
     pub aggregate: Aggregate,
-    /// What the person is suppressed for.
+    /// What the person is suppressed for: of every scope the cause that lasts longest.
     pub suppressed: ActiveSet,
 }
 
@@ -127,7 +127,8 @@ impl State {
                 refusal_count: refusals.map_or(0, |own| own.count),
             });
         }
-        let suppressed = self.suppressions.get(profile).map(|row| row.active.clone()).unwrap_or_default();
+        let active = self.suppressions.get(profile).map(|row| row.active.longest()).unwrap_or_default();
+        let suppressed = ActiveSet { scopes: active };
         Some(Box::new(ProfileRead {
             profile,
             identifiers,

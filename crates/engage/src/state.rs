@@ -341,7 +341,8 @@ impl Value for OrderRow {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.0.reporters.capacity() * 16 + self.0.refunds.capacity() * 48
+        self.0.reporters.capacity() * size_of::<model::order::Reporter>()
+            + self.0.refunds.capacity() * size_of::<model::order::Refund>()
     }
 }
 

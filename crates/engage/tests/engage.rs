@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail by panicking")]
 
+#[path = "engage/bounds.rs"]
+mod bounds;
 #[path = "engage/identity.rs"]
 mod identity;
 #[path = "engage/life.rs"]

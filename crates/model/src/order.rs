@@ -1,7 +1,9 @@
 //! An order is one fact, whichever door reports it and how often.
 //!
 //! The server's word wins over a browser's; a second report adds nothing. A refund counts once by its own id. What
-//! comes before its order (a refund, a cancellation) is kept and holds when the order arrives. The value that an order
+//! comes before its order (a refund, a server's cancellation) is kept and holds when the order arrives; a browser's
+//! cancellation counts only from who reported the order as bought. Every list is bounded, and where it is full a
+//! browser's claim makes room for the server's word. The value that an order
 //! contributes is a function of what is known of it ([`Order::contributions`]), so every change is applied as the
 //! difference between two contributions and nothing is counted twice.
 
@@ -9,9 +11,10 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::event::{OrderChange, OrderFact};
 use crate::id::{Key, Position, Timestamp};
 
-/// The most refunds of one order; further ones are ignored.
-pub const MAX_REFUNDS: usize = 256;
-/// The most nodes under which one order is remembered as bought.
+/// The most refunds of one order. A browser's makes room for a server's; further ones are ignored.
+pub const MAX_REFUNDS: usize = 1_024;
+/// The most nodes under which one order is remembered as bought. The first that a browser claimed makes room for one
+/// that a server reported; further claims of browsers are ignored.
 pub const MAX_REPORTERS: usize = 8;
 
 /// The key of an order: all write keys of a shard share it.
@@ -51,18 +54,27 @@ pub struct Refund {
     pub counts: bool,
 }
 
+/// A node under which an order was reported as bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    /// The node.
+    pub node: Key,
+    /// A server said so at least once.
+    pub from_server: bool,
+}
+
 /// What is known of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
     /// The node whose order it is: the one that the deciding report was aggregated under.
     pub owner: Key,
     /// Nodes under which it was reported as bought, in order.
-    pub reporters: Vec<Key>,
+    pub reporters: Vec<Reporter>,
     /// The deciding report; absent while only a refund or cancellation is known.
     pub stated: Option<Stated>,
     /// A server cancelled it.
     pub cancelled_by_server: bool,
-    /// A browser cancelled it; holds while no server has stated the order.
+    /// A browser of who bought it cancelled it; holds while no server has stated the order.
     pub cancelled_by_browser: bool,
     /// Each once, in order of arrival.
     pub refunds: Vec<Refund>,
@@ -75,6 +87,8 @@ pub struct Report {
     pub node: Key,
     /// Came with a server key.
     pub from_server: bool,
+    /// The node belongs to a person who has reported the order as bought.
+    pub is_buyer: bool,
     /// Its value counts.
     pub counts: bool,
     /// When, clamped.
@@ -113,6 +127,10 @@ impl Contribution {
 pub struct Taken {
     /// The report decides what the order is: its products are the order's.
     pub decides: bool,
+    /// The node was not known to have bought it, or only a browser said so and now a server does.
+    pub first_word: bool,
+    /// The node whose claim made room: it is not known to have bought it any more.
+    pub displaced: Option<Key>,
 }
 
 impl Order {
@@ -123,7 +141,7 @@ impl Order {
             OrderChange::Updated => self.state(fact, report, true),
             OrderChange::Cancelled => {
                 self.cancelled_by_server |= report.from_server;
-                self.cancelled_by_browser |= !report.from_server;
+                self.cancelled_by_browser |= !report.from_server && report.is_buyer;
                 Taken::default()
             }
             OrderChange::Refunded => {
@@ -134,9 +152,7 @@ impl Order {
     }
 
     fn state(&mut self, fact: &OrderFact<'_>, report: Report, again: bool) -> Taken {
-        if !self.reporters.contains(&report.node) && self.reporters.len() < MAX_REPORTERS {
-            self.reporters.push(report.node);
-        }
+        let (first_word, displaced) = self.admit(report);
         let decides = match self.stated {
             None => true,
             Some(stated) if report.from_server => !stated.from_server || again,
@@ -157,7 +173,36 @@ impl Order {
                 position: first.map_or(report.position, |stated| stated.position),
             });
         }
-        Taken { decides }
+        Taken { decides, first_word, displaced }
+    }
+
+    /// Whether the node is known to have bought it.
+    pub fn has_reporter(&self, node: Key) -> bool {
+        self.reporters.iter().any(|reporter| reporter.node == node)
+    }
+
+    /// Notes the reporter. Returns whether it is new or a server's word about it is, and who made room.
+    fn admit(&mut self, report: Report) -> (bool, Option<Key>) {
+        let reporter = Reporter { node: report.node, from_server: report.from_server };
+        if let Some(own) = self.reporters.iter_mut().find(|own| own.node == report.node) {
+            let first_word = report.from_server && !own.from_server;
+            own.from_server |= report.from_server;
+            return (first_word, None);
+        }
+        let mut displaced = None;
+        if self.reporters.len() >= MAX_REPORTERS {
+            if !report.from_server {
+                return (false, None);
+            }
+            // Only servers' words and no room left: the oldest goes, but never whose order it is.
+            let claim = self.reporters.iter().position(|own| !own.from_server);
+            let other = || self.reporters.iter().position(|own| own.node != self.owner);
+            if let Some(at) = claim.or_else(other) {
+                displaced = Some(self.reporters.remove(at).node);
+            }
+        }
+        self.reporters.push(reporter);
+        (true, displaced)
     }
 
     fn refund(&mut self, fact: &OrderFact<'_>, report: Report) {
@@ -172,9 +217,14 @@ impl Order {
             if report.from_server && !own.from_server {
                 *own = refund;
             }
-        } else if self.refunds.len() < MAX_REFUNDS {
-            self.refunds.push(refund);
+            return;
         }
+        if self.refunds.len() >= MAX_REFUNDS {
+            let claim = self.refunds.iter().position(|own| !own.from_server);
+            let Some(at) = claim.filter(|_| report.from_server) else { return };
+            self.refunds.remove(at);
+        }
+        self.refunds.push(refund);
     }
 
     /// Whether it was cancelled.
@@ -225,8 +275,9 @@ impl Order {
     pub fn encode(&self, encoder: &mut Encoder<'_>) {
         encoder.u128(self.owner.0);
         encoder.varint(self.reporters.len() as u64);
-        for node in &self.reporters {
-            encoder.u128(node.0);
+        for reporter in &self.reporters {
+            encoder.u128(reporter.node.0);
+            encoder.bool(reporter.from_server);
         }
         encoder.bool(self.stated.is_some());
         if let Some(stated) = &self.stated {
@@ -253,7 +304,8 @@ impl Order {
     pub fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let mut order = Self { owner: Key(decoder.u128()?), ..Self::default() };
         for _ in 0..decoder.count()? {
-            order.reporters.push(Key(decoder.u128()?));
+            let node = Key(decoder.u128()?);
+            order.reporters.push(Reporter { node, from_server: decoder.bool()? });
         }
         if decoder.bool()? {
             order.stated = Some(Stated {
@@ -299,6 +351,7 @@ mod tests {
         Report {
             node: Key(if from_server { 1 } else { 2 }),
             from_server,
+            is_buyer: false,
             counts: from_server,
             at: Timestamp(position as i64),
             position: Position(position),
@@ -341,6 +394,67 @@ mod tests {
             assert_eq!((sum.orders, sum.value_minor, sum.refunded_minor), expected, "{reports:?}");
             assert_eq!(order.is_undone(), undone, "{reports:?}");
         }
+    }
+
+    #[test]
+    fn a_browser_cancels_only_what_its_person_bought() {
+        // Is it the buyer, had the order come, is it a server's; then: cancelled.
+        for (is_buyer, before, from_server, expected) in [
+            (false, true, false, false),
+            (false, false, false, false),
+            (true, true, false, true),
+            (false, true, true, true),
+            (false, false, true, true),
+        ] {
+            let mut order = Order::default();
+            let cancel = Report { is_buyer, ..report(from_server, 1) };
+            if !before {
+                order.take(&fact(OrderChange::Cancelled, "", 0), cancel);
+            }
+            order.take(&fact(OrderChange::Completed, "", 100), report(false, 2));
+            if before {
+                order.take(&fact(OrderChange::Cancelled, "", 0), cancel);
+            }
+            assert_eq!(order.is_cancelled(), expected, "{is_buyer} {before} {from_server}");
+        }
+    }
+
+    #[test]
+    fn claims_of_browsers_make_room_for_the_server() {
+        let mut order = Order::default();
+        let by = |node: u128, from_server| Report { node: Key(node), ..report(from_server, node as u64) };
+        let bought = fact(OrderChange::Completed, "", 100);
+        for node in 0..40 {
+            order.take(&bought, by(1_000 + node, false));
+        }
+        assert_eq!(order.reporters.len(), MAX_REPORTERS);
+        for node in 0..20 {
+            let taken = order.take(&bought, by(node, true));
+            assert!(taken.first_word && order.has_reporter(Key(node)), "{node}");
+            assert_eq!(order.reporters.len(), MAX_REPORTERS);
+            let displaced = taken.displaced.unwrap();
+            assert!(!order.has_reporter(displaced));
+            assert_eq!(displaced >= Key(1_000), node < MAX_REPORTERS as u128, "claims go first");
+            assert!(order.has_reporter(order.owner), "never whose order it is");
+        }
+        assert!(!order.take(&bought, by(2_000, false)).first_word);
+        assert!(!order.has_reporter(Key(2_000)), "a claim displaces nobody");
+        let refund = |order: &mut Order, id: usize, from_server| {
+            let id = id.to_string();
+            let fact = OrderFact {
+                change: OrderChange::Refunded,
+                order_id: "1",
+                refund_id: &id,
+                value_minor: 100,
+                currency: *b"EUR",
+            };
+            order.take(&fact, report(from_server, 1));
+        };
+        (0..MAX_REFUNDS + 44).for_each(|id| refund(&mut order, id, false));
+        assert!(!order.is_undone());
+        refund(&mut order, usize::MAX, true);
+        assert!(order.is_undone(), "the server's refund counts");
+        assert_eq!(order.refunds.len(), MAX_REFUNDS);
     }
 
     proptest! {

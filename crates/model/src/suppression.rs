@@ -2,19 +2,25 @@
 //!
 //! A purchase carries the scopes it suppresses and until when, by the settings of the moment it was applied. It stays
 //! with the node it was aggregated under; what a profile is suppressed for is the union over its nodes, so a merge
-//! spreads it and an unmerge takes it back exactly.
+//! spreads it and an unmerge takes it back exactly. Every list is bounded, and a browser's claim never takes the room
+//! of what a server said. What stays in a full list depends on what was said, never on the order of saying it, so
+//! keeping an [`ActiveSet`] up to date gives what computing it anew would.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::event::Product;
+use crate::event::{MAX_PRODUCTS, Product};
 use crate::id::{Key, Position, Timestamp};
 use thiserror::Error;
 
-/// The most purchases that one node remembers; the oldest makes room.
-pub const MAX_PURCHASES: usize = 64;
-/// The most scopes of one purchase; further ones are dropped.
-pub const MAX_PURCHASE_SCOPES: usize = 512;
-/// The most scopes a profile is suppressed for at once; those that end first make room.
-pub const MAX_ACTIVE: usize = 1_024;
+/// The most purchases that one node remembers. What is over makes room first, then the oldest that a browser claimed,
+/// then the oldest.
+pub const MAX_PURCHASES: usize = 1_024;
+/// The most scopes of one purchase: every product and a category of each and everything.
+pub const MAX_PURCHASE_SCOPES: usize = 2 * MAX_PRODUCTS + 1;
+/// The most scopes of all purchases that one node remembers; room is made as for [`MAX_PURCHASES`].
+pub const MAX_NODE_SCOPES: usize = 8_192;
+/// The most scopes a profile is suppressed for at once by what servers said, and again by what browsers claimed; of
+/// each, those that end first make room.
+pub const MAX_ACTIVE: usize = 4_096;
 /// The longest window.
 pub const MAX_WINDOW_US: i64 = 400 * DAY_US;
 
@@ -137,6 +143,8 @@ pub struct Purchase {
     pub scopes: Box<[Scope]>,
     /// Cancelled or refunded.
     pub lifted: bool,
+    /// A server named the products.
+    pub from_server: bool,
 }
 
 /// Why a scope is suppressed.
@@ -150,6 +158,8 @@ pub struct Active {
     pub order: Key,
     /// The record that reported the order.
     pub position: Position,
+    /// A server named the scope.
+    pub from_server: bool,
 }
 
 impl Active {
@@ -158,28 +168,34 @@ impl Active {
     }
 }
 
-/// All that a profile is suppressed for, sorted by scope; of two causes the one that lasts longer.
+/// All that a profile is suppressed for. Of two causes of one hand it holds the one that lasts longer; a server's and
+/// a browser's stand side by side, so that neither list's bound can touch the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveSet {
-    /// Sorted by scope.
+    /// Sorted by scope and hand: at most two per scope.
     pub scopes: Vec<Active>,
 }
 
 impl ActiveSet {
     /// Adds what a purchase suppresses beyond `now`.
     pub fn add_purchase(&mut self, purchase: &Purchase, now: Timestamp) {
+        self.add_purchase_within(purchase, now, MAX_ACTIVE);
+    }
+
+    fn add_purchase_within(&mut self, purchase: &Purchase, now: Timestamp, most: usize) {
         if purchase.lifted || purchase.until <= now {
             return;
         }
+        let Purchase { until, order, position, from_server, .. } = *purchase;
         for scope in &purchase.scopes {
-            let (until, order, position) = (purchase.until, purchase.order, purchase.position);
-            self.add(Active { scope: *scope, until, order, position });
+            self.add(Active { scope: *scope, until, order, position, from_server });
         }
-        self.bound();
+        self.bound(most);
     }
 
     fn add(&mut self, active: Active) {
-        match self.scopes.binary_search_by_key(&active.scope, |own| own.scope) {
+        let place = (active.scope, active.from_server);
+        match self.scopes.binary_search_by_key(&place, |own| (own.scope, own.from_server)) {
             Ok(at) => {
                 if let Some(own) = self.scopes.get_mut(at)
                     && own.rank() < active.rank()
@@ -193,26 +209,36 @@ impl ActiveSet {
 
     /// Adds everything of another set.
     pub fn union(&mut self, other: &Self) {
+        self.union_within(other, MAX_ACTIVE);
+    }
+
+    fn union_within(&mut self, other: &Self, most: usize) {
         for active in &other.scopes {
             self.add(*active);
         }
-        self.bound();
+        self.bound(most);
     }
 
-    fn bound(&mut self) {
-        if self.scopes.len() > MAX_ACTIVE {
-            self.scopes.sort_by_key(|active| (std::cmp::Reverse(active.until), active.scope));
-            self.scopes.truncate(MAX_ACTIVE);
-            self.scopes.sort_by_key(|active| active.scope);
+    /// Keeps what ends last of each hand: what is dropped would be over before anything that stays, so nothing has to
+    /// come back when something ends.
+    fn bound(&mut self, most: usize) {
+        if self.scopes.len() <= most {
+            return;
         }
+        let (mut kept, mut claimed): (Vec<_>, Vec<_>) =
+            self.scopes.iter().partition(|active| active.from_server);
+        for hand in [&mut kept, &mut claimed] {
+            hand.sort_by_key(|active: &Active| (std::cmp::Reverse(active.until), active.scope));
+            hand.truncate(most);
+        }
+        kept.append(&mut claimed);
+        kept.sort_by_key(|active| (active.scope, active.from_server));
+        self.scopes = kept;
     }
 
-    /// Removes what is over at `now` and returns it.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<Scope> {
-        let over =
-            self.scopes.iter().filter(|active| active.until <= now).map(|active| active.scope).collect();
+    /// Removes what is over at `now`.
+    pub fn expire(&mut self, now: Timestamp) {
         self.scopes.retain(|active| active.until > now);
-        over
     }
 
     /// The next instant at which something ends.
@@ -220,20 +246,36 @@ impl ActiveSet {
         self.scopes.iter().map(|active| active.until).min()
     }
 
-    /// The cause that suppresses any of the scopes at `now`; the one that lasts longest.
-    pub fn find(&self, scopes: &[Scope], now: Timestamp) -> Option<&Active> {
-        let found = scopes.iter().filter_map(|scope| {
-            let at = self.scopes.binary_search_by_key(scope, |active| active.scope).ok()?;
-            self.scopes.get(at).filter(|active| active.until > now)
-        });
-        found.max_by_key(|active| active.rank())
+    /// The causes of one scope, whoever said so.
+    fn causes(&self, scope: Scope) -> impl Iterator<Item = &Active> {
+        let from = self.scopes.partition_point(|active| active.scope < scope);
+        self.scopes.iter().skip(from).take_while(move |active| active.scope == scope)
     }
 
-    /// The scopes of this set that another one lacks.
+    /// The cause that suppresses any of the scopes at `now`; the one that lasts longest.
+    pub fn find(&self, scopes: &[Scope], now: Timestamp) -> Option<&Active> {
+        let found = scopes.iter().flat_map(|scope| self.causes(*scope));
+        found.filter(|active| active.until > now).max_by_key(|active| active.rank())
+    }
+
+    /// Of every scope the cause that lasts longest, sorted by scope.
+    pub fn longest(&self) -> Vec<Active> {
+        let mut longest: Vec<Active> = Vec::with_capacity(self.scopes.len());
+        for active in &self.scopes {
+            match longest.last_mut().filter(|last| last.scope == active.scope) {
+                Some(last) if last.rank() < active.rank() => *last = *active,
+                Some(_) => {}
+                None => longest.push(*active),
+            }
+        }
+        longest
+    }
+
+    /// The scopes of this set that another one lacks, each with the cause that lasts longest.
     pub fn beyond(&self, other: &Self) -> Vec<Active> {
-        let lacks =
-            |active: &&Active| other.scopes.binary_search_by_key(&active.scope, |own| own.scope).is_err();
-        self.scopes.iter().filter(lacks).copied().collect()
+        let mut beyond = self.longest();
+        beyond.retain(|active| other.causes(active.scope).next().is_none());
+        beyond
     }
 
     /// Appends the stored form.
@@ -244,6 +286,7 @@ impl ActiveSet {
             encoder.signed(active.until.0);
             encoder.u128(active.order.0);
             encoder.varint(active.position.0);
+            encoder.bool(active.from_server);
         }
     }
 
@@ -256,6 +299,7 @@ impl ActiveSet {
                 until: Timestamp(decoder.signed()?),
                 order: Key(decoder.u128()?),
                 position: Position(decoder.varint()?),
+                from_server: decoder.bool()?,
             });
         }
         Ok(Self { scopes })
@@ -268,13 +312,29 @@ pub struct Purchases(pub Vec<Purchase>);
 
 impl Purchases {
     /// Adds a purchase, in place of what is known of the same order. Others that are over by `now` are forgotten.
-    pub fn put(&mut self, purchase: Purchase, now: Timestamp) {
+    /// Returns whether one that is not over had to make room: then what suppresses is to be computed anew.
+    pub fn put(&mut self, purchase: Purchase, now: Timestamp) -> bool {
+        self.put_within(purchase, now, MAX_PURCHASES, MAX_NODE_SCOPES)
+    }
+
+    fn put_within(&mut self, purchase: Purchase, now: Timestamp, most: usize, most_scopes: usize) -> bool {
         self.0.retain(|own| own.order != purchase.order && own.until > now);
-        if self.0.len() >= MAX_PURCHASES {
-            self.0.remove(0);
-        }
         self.0.reserve_exact(1);
         self.0.push(purchase);
+        let mut scopes: usize = self.0.iter().map(|own| own.scopes.len()).sum();
+        let mut made_room = false;
+        while self.0.len() > most || scopes > most_scopes {
+            // A claim goes even if it is the one that was just put: it never takes a server's room.
+            let at = self.0.iter().position(|own| !own.from_server).unwrap_or(0);
+            scopes -= self.0.remove(at).scopes.len();
+            made_room = true;
+        }
+        made_room
+    }
+
+    /// Forgets what is known of an order.
+    pub fn remove(&mut self, order: Key) {
+        self.0.retain(|own| own.order != order);
     }
 
     /// Says whether an order suppresses no more.
@@ -293,6 +353,7 @@ impl Purchases {
             encoder.signed(purchase.until.0);
             encoder.varint(purchase.position.0);
             encoder.bool(purchase.lifted);
+            encoder.bool(purchase.from_server);
             encoder.varint(purchase.scopes.len() as u64);
             for scope in &purchase.scopes {
                 encoder.u64(scope.0);
@@ -309,11 +370,13 @@ impl Purchases {
             let until = Timestamp(decoder.signed()?);
             let position = Position(decoder.varint()?);
             let lifted = decoder.bool()?;
+            let from_server = decoder.bool()?;
             let mut scopes = Vec::new();
             for _ in 0..decoder.count()? {
                 scopes.push(Scope(decoder.u64()?));
             }
-            purchases.push(Purchase { order, at, until, position, scopes: scopes.into(), lifted });
+            let scopes = scopes.into();
+            purchases.push(Purchase { order, at, until, position, scopes, lifted, from_server });
         }
         Ok(Self(purchases))
     }
@@ -332,6 +395,135 @@ mod tests {
             position: Position(order as u64),
             scopes: Box::new([Scope(scope), Scope(scope + 1)]),
             lifted,
+            from_server: order % 2 == 0,
+        }
+    }
+
+    #[test]
+    fn the_greatest_order_is_kept_whole() {
+        let names: Vec<String> = (0..MAX_PRODUCTS).map(|number| format!("p{number}")).collect();
+        let product = |name| Product { product_id: name, category: name, quantity: 1, price_minor: 1 };
+        let products: Vec<Product<'_>> = names.iter().map(|name| product(name.as_str())).collect();
+        let settings = SuppressionSettings { everything: true, ..SuppressionSettings::default() };
+        let scopes = settings.scopes(&products);
+        assert_eq!(scopes.len(), MAX_PURCHASE_SCOPES);
+        let order = Purchase { scopes, from_server: true, ..purchase((0, 0, 1, false)) };
+        let mut purchases = Purchases::default();
+        assert!(!purchases.put(order.clone(), Timestamp(0)));
+        let mut active = ActiveSet::default();
+        active.add_purchase(&order, Timestamp(0));
+        assert_eq!(active.scopes.len(), MAX_PURCHASE_SCOPES);
+    }
+
+    #[test]
+    fn claims_take_no_room_from_a_server() {
+        let of = |order: u128, from_server| Purchase {
+            scopes: Box::new([Scope(order as u64)]),
+            at: Timestamp(order as i64),
+            until: Timestamp(1_000_000 + order as i64),
+            from_server,
+            ..purchase((order, 0, 1, false))
+        };
+        let (mut purchases, mut active) = (Purchases::default(), ActiveSet::default());
+        let first = of(1, true);
+        purchases.put(first.clone(), Timestamp(0));
+        active.add_purchase(&first, Timestamp(0));
+        for order in 2..MAX_ACTIVE as u128 * 2 {
+            let claim = of(order, false);
+            purchases.put(claim.clone(), Timestamp(0));
+            active.add_purchase(&claim, Timestamp(0));
+        }
+        assert_eq!(purchases.0.len(), MAX_PURCHASES);
+        assert_eq!(purchases.0[0], first);
+        assert_eq!(active.scopes.len(), MAX_ACTIVE + 1);
+        assert!(active.find(&[Scope(1)], Timestamp(5)).is_some_and(|found| found.from_server));
+        for order in 0..MAX_PURCHASES as u128 {
+            purchases.put(of(1_000_000 + order, true), Timestamp(0));
+        }
+        assert!(purchases.put(of(7, false), Timestamp(0)), "the claim itself made room");
+        assert!(purchases.0.iter().all(|own| own.from_server));
+    }
+
+    /// What happens to the purchases of a few nodes of one profile.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Buy { node: usize, order: u128, scopes: Vec<u64>, lasts: i64, from_server: bool },
+        Lift { order: u128, lifted: bool },
+        Wait(i64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let buy = (0_usize..4, 0_u128..30, prop::collection::btree_set(1_u64..12, 0..4), 1_i64..40);
+        prop_oneof![
+            8 => (buy, any::<bool>()).prop_map(|((node, order, scopes, lasts), from_server)| Step::Buy {
+                node, order, scopes: scopes.into_iter().collect(), lasts, from_server,
+            }),
+            1 => (0_u128..30, any::<bool>()).prop_map(|(order, lifted)| Step::Lift { order, lifted }),
+            2 => (0_i64..15).prop_map(Step::Wait),
+        ]
+    }
+
+    fn computed_anew(nodes: &[Purchases], now: Timestamp, most: usize) -> ActiveSet {
+        let mut fresh = ActiveSet::default();
+        for one in nodes.iter().flat_map(|node| &node.0) {
+            fresh.add_purchase_within(one, now, most);
+        }
+        fresh
+    }
+
+    proptest! {
+        /// Two profiles of two nodes each, with limits that are reached all the time; they become one at the end.
+        #[test]
+        fn keeping_up_to_date_is_computing_anew(
+            steps in prop::collection::vec(any_step(), 0..60), most in 1_usize..6, most_purchases in 1_usize..6, most_scopes in 4_usize..12,
+        ) {
+            let mut nodes: [Purchases; 4] = Default::default();
+            let mut profiles = [ActiveSet::default(), ActiveSet::default()];
+            let mut now = Timestamp(0);
+            for (position, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Buy { node, order, scopes, lasts, from_server } => {
+                        let one = Purchase {
+                            order: Key(order),
+                            at: now,
+                            until: now.plus_us(lasts),
+                            position: Position(position as u64),
+                            scopes: scopes.into_iter().map(Scope).collect(),
+                            lifted: false,
+                            from_server,
+                        };
+                        let known = nodes[node].0.iter().any(|own| own.order == one.order);
+                        let made_room = nodes[node].put_within(one.clone(), now, most_purchases, most_scopes);
+                        let own = node / 2;
+                        if known || made_room {
+                            profiles[own] = computed_anew(&nodes[own * 2..own * 2 + 2], now, most);
+                        } else {
+                            profiles[own].add_purchase_within(&one, now, most);
+                        }
+                    }
+                    Step::Lift { order, lifted } => {
+                        nodes.iter_mut().for_each(|node| node.set_lifted(Key(order), lifted));
+                        for own in 0..2 {
+                            profiles[own] = computed_anew(&nodes[own * 2..own * 2 + 2], now, most);
+                        }
+                    }
+                    Step::Wait(time) => now = now.plus_us(time),
+                }
+                for (own, active) in profiles.iter_mut().enumerate() {
+                    active.expire(now);
+                    prop_assert_eq!(&*active, &computed_anew(&nodes[own * 2..own * 2 + 2], now, most));
+                }
+                for node in &nodes {
+                    let scopes: usize = node.0.iter().map(|one| one.scopes.len()).sum();
+                    prop_assert!(node.0.len() <= most_purchases && scopes <= most_scopes);
+                }
+            }
+            let [mut one, mut two] = profiles;
+            let again = two.clone();
+            two.union_within(&one, most);
+            one.union_within(&again, most);
+            prop_assert_eq!(&one, &two);
+            prop_assert_eq!(&one, &computed_anew(&nodes, now, most));
         }
     }
 

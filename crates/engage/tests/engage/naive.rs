@@ -32,6 +32,9 @@ struct Report {
     server: bool,
     bought: Bought,
     at: i64,
+    heard: i64,
+    /// The person had reported the same order as bought.
+    buyer: bool,
 }
 
 /// Everything that happened, with what was concluded from it at the time.
@@ -197,7 +200,13 @@ impl Naive {
         *self.counted.entry(node.clone()).or_default() += 1;
         if let Some(bought) = happening.bought.clone() {
             let at = (now - happening.late_us).clamp(now - 400 * DAY_US, now + 300_000_000);
-            self.reports.push(Report { node, server, bought, at });
+            let person = self.person(&node);
+            let buyer = self.reports.iter().any(|report| {
+                report.bought.order == bought.order
+                    && matches!(report.bought.change, OrderChange::Completed | OrderChange::Updated)
+                    && person.contains(&report.node)
+            });
+            self.reports.push(Report { node, server, bought, at, heard: now, buyer });
         }
         self.record += 1;
     }
@@ -256,7 +265,8 @@ impl Naive {
                 .iter()
                 .filter(move |report| report.bought.order == order && report.bought.change == change)
         };
-        let cancelled = of(OrderChange::Cancelled).any(|report| report.server || !first.server);
+        let cancelled =
+            of(OrderChange::Cancelled).any(|report| report.server || (report.buyer && !first.server));
         let mut refunded = 0;
         for refund in 0..=u8::MAX {
             // Only a server's refund counts in these tests: browser keys' values do not.
@@ -291,7 +301,8 @@ impl Naive {
 
     /// Whether what a node reported of an order suppresses a product at `now`.
     fn evidence(&self, node: &str, order: u8, product: u8, now: i64) -> bool {
-        let mut bought: Option<(i64, Option<u8>)> = None;
+        // When, what, and whether a server has said so here.
+        let mut bought: Option<(i64, Option<u8>, bool)> = None;
         let mut stated: Option<bool> = None;
         for report in self.reports.iter().filter(|report| report.bought.order == order) {
             let again = match report.bought.change {
@@ -311,11 +322,16 @@ impl Naive {
                 continue;
             }
             bought = match bought {
-                None => Some((report.at, report.bought.product)),
-                Some((at, former)) if decides => Some((at, report.bought.product.or(former))),
+                None => Some((report.at, report.bought.product, report.server)),
+                Some((at, former, false)) if report.server => {
+                    // What is over by the server's first word leaves no products behind.
+                    let former = former.filter(|_| at + 30 * DAY_US > report.heard);
+                    Some((report.at, report.bought.product.or(former), true))
+                }
+                Some((at, former, server)) if decides => Some((at, report.bought.product.or(former), server)),
                 kept => kept,
             };
         }
-        bought.is_some_and(|(at, what)| what == Some(product) && at + 30 * DAY_US > now)
+        bought.is_some_and(|(at, what, _)| what == Some(product) && at + 30 * DAY_US > now)
     }
 }

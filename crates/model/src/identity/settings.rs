@@ -8,6 +8,8 @@ use thiserror::Error;
 pub const MAX_KIND_RULES: usize = 64;
 /// The longest name of a type, in bytes.
 const MAX_KIND_NAME_BYTES: usize = 64;
+/// The number of the type without which nobody can be looked up.
+const USER_ID: u8 = IdentifierKind::USER_ID.0;
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// Settings that cannot be meant. Nothing was changed.
@@ -26,6 +28,12 @@ pub enum SettingsError {
     /// Two rules for one type.
     #[error("identifier type {0} has two rules: send one")]
     Twice(u8),
+    /// Two types of one name.
+    #[error("identifier types {0} and {1} have the same name: give each its own")]
+    SameName(u8, u8),
+    /// No rule for user ids.
+    #[error("kinds has no rule for type {USER_ID}, user_id: send the rules of all types, user_id among them")]
+    NoUserId,
 }
 
 /// Over which time a cap counts: ids first seen within the last week, month or year, or ever.
@@ -146,16 +154,24 @@ impl IdentitySettings {
                 Err(SettingsError::Range { field, least, most })
             }
         };
-        within("kinds", self.kinds.len() as u64, 0, MAX_KIND_RULES as u64)?;
+        within("kinds", self.kinds.len() as u64, 1, MAX_KIND_RULES as u64)?;
+        if self.kinds.iter().all(|rule| rule.kind != USER_ID) {
+            return Err(SettingsError::NoUserId);
+        }
         within("alias_cap", u64::from(self.alias_cap), 1, 100)?;
         within("shared_takers", u64::from(self.shared_takers), 2, super::MAX_TAKERS as u64)?;
-        within("shared_window_us", self.shared_window_us.unsigned_abs(), 1, 400 * DAY_US.unsigned_abs())?;
+        // A negative length is as little meant as none.
+        let window_us = u64::try_from(self.shared_window_us).unwrap_or(0);
+        within("shared_window_us", window_us, 1, 400 * DAY_US.unsigned_abs())?;
         within("soft_cap", u64::from(self.soft_cap), 1, super::MAX_MEMBERS as u64)?;
         for (index, rule) in self.kinds.iter().enumerate() {
             within("cap", u64::from(rule.cap), 1, super::MAX_MEMBERS as u64)?;
             within("name", rule.name.len() as u64, 1, MAX_KIND_NAME_BYTES as u64)?;
             if self.kinds.iter().skip(index + 1).any(|other| other.kind == rule.kind) {
                 return Err(SettingsError::Twice(rule.kind));
+            }
+            if let Some(other) = self.kinds.iter().skip(index + 1).find(|other| other.name == rule.name) {
+                return Err(SettingsError::SameName(rule.kind, other.kind));
             }
         }
         Ok(())
@@ -219,8 +235,30 @@ mod tests {
         let mut twice = settings.clone();
         twice.kinds.push(twice.kinds[0].clone());
         assert_eq!(twice.check(), Err(SettingsError::Twice(1)));
-        let mut alone = settings;
-        alone.shared_takers = 1;
-        assert!(matches!(alone.check(), Err(SettingsError::Range { field: "shared_takers", .. })));
+        let mut same = settings.clone();
+        same.kinds[1].name = "user_id".to_owned();
+        assert_eq!(same.check(), Err(SettingsError::SameName(1, same.kinds[1].kind)));
+        let mut nobody = settings.clone();
+        nobody.kinds.remove(0);
+        assert_eq!(nobody.check(), Err(SettingsError::NoUserId));
+        let out_of_range = |change: fn(&mut IdentitySettings), expected| {
+            let mut changed = settings.clone();
+            change(&mut changed);
+            let error = changed.check();
+            assert!(
+                matches!(error, Err(SettingsError::Range { field, .. }) if field == expected),
+                "{error:?}"
+            );
+        };
+        out_of_range(|changed| changed.shared_takers = 1, "shared_takers");
+        out_of_range(|changed| changed.kinds.clear(), "kinds");
+        for window_us in [-DAY_US, i64::MIN, 0, 401 * DAY_US] {
+            let changed = IdentitySettings { shared_window_us: window_us, ..settings.clone() };
+            let error = changed.check();
+            assert!(
+                matches!(error, Err(SettingsError::Range { field: "shared_window_us", .. })),
+                "{window_us}: {error:?}"
+            );
+        }
     }
 }

@@ -355,7 +355,6 @@ fn special_bytes(word: u64) -> u64 {
     (quote_marks | backslash_marks | control_marks) & TOPS
 }
 
-/// Resolves escapes; `half` stands for half a surrogate pair.
 fn unescape(inner: &str, half: char) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner.chars();

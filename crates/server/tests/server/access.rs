@@ -110,7 +110,13 @@ fn wrong_requests_are_told_what_is_wrong() {
     let people = |method: &str, path: &str, body: Option<&str>| shop.profiles(&token, method, path, body);
     let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(2 << 20));
     let long_name = format!(r#"{{"name":"{}","kind":"server"}}"#, "x".repeat(257));
-    let applied = shop.status()["applied_next"].clone();
+    // Not the log's end: the server's own records (what was delivered, ticks) move it by themselves.
+    let changeable = || {
+        let lists = ["/admin/v1/tokens", "/admin/v1/write-keys", "/admin/v1/settings/identity"];
+        let lists = lists.map(|path| shop.admin("GET", path, None).json());
+        (lists, shop.status()["profiles"].clone(), shop.status()["accepted_events"].clone())
+    };
+    let before = changeable();
     let table: Vec<(Reply, u16, &str)> = vec![
         (admin("GET", "/nothing", None), 404, "not_found"),
         (admin("GET", "/admin/v1/status/", None), 404, "not_found"),
@@ -152,7 +158,7 @@ fn wrong_requests_are_told_what_is_wrong() {
         assert_eq!((reply.status, reply.code().as_str()), (*status, *code), "row {row}: {reply:?}");
         assert!(reply.json()["message"].as_str().unwrap().len() > 15, "row {row}: a sentence");
     }
-    assert_eq!(shop.status()["applied_next"], applied, "nothing was changed");
+    assert_eq!(changeable(), before, "nothing was changed");
     // Refused by the rules, in the log's order.
     let table: Vec<(Reply, u16, &str)> = vec![
         (admin("DELETE", "/admin/v1/tokens/7", None), 404, "no_such_token"),

@@ -3,11 +3,13 @@
 use super::mailbox::Mailbox;
 use crate::core::{ReadRows, RowRead};
 use crate::error::EngineError;
+use crate::panics;
 use env::{Env, Thread};
 use model::id::Key;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use store::{RowSource, TableId};
+use store::{RowSource, StoreError, TableId};
 
 /// Fewer rows than this are not worth waking anybody: most are answered from a filter or the page cache, in less time
 /// than a wake-up takes.
@@ -62,13 +64,23 @@ fn serve(inbox: &Mailbox<Part>) {
     loop {
         match inbox.pop(IDLE) {
             Some(part) => {
-                let answers = read(&part.source, &part.rows);
+                // The applying thread waits for every part: a panic here must be an answer too.
+                let answers = panics::guard(|| read(&part.source, &part.rows))
+                    .unwrap_or_else(|message| part.rows.iter().map(|_| Err(panicked(&message))).collect());
                 part.gather.parts.lock().unwrap_or_else(PoisonError::into_inner).push((part.start, answers));
                 part.gather.arrived.notify_one();
             }
             None if inbox.is_closed() => return,
             None => {}
         }
+    }
+}
+
+fn panicked(message: &str) -> StoreError {
+    StoreError::Io {
+        action: "read",
+        object: "a row".to_owned(),
+        source: io::Error::other(format!("the reading thread panicked: {message}")),
     }
 }
 

@@ -25,7 +25,8 @@ const CONTEXT: &str = r#""context":{"library":{"name":"analytics-node","version"
 pub struct Population {
     /// Everybody.
     pub people: u64,
-    /// Percent of draws that take anybody alike; the others prefer few, as Zipf's law says.
+    /// Percent of draws that take anybody alike; the others prefer few, by Zipf's law with exponent 0.8: of 300,000
+    /// people the first has 1.3 % of those draws.
     pub cold_percent: u64,
 }
 
@@ -80,7 +81,8 @@ impl Template {
 pub struct Generator {
     templates: [Template; 5],
     population: Population,
-    people_as_float: f64,
+    /// Of a draw by Zipf's law with exponent 0.8: the fifth root of the population, less one.
+    span: f64,
     seed: Seed,
     /// Tells this run's message ids from those of every other.
     nonce: u64,
@@ -92,11 +94,11 @@ impl Generator {
     /// A generator. Two that are alive at once need different nonces.
     pub fn new(population: Population, seed: u64, nonce: u64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a draw needs no last digit")]
-        let people_as_float = population.people.max(1) as f64;
+        let people = population.people.max(1) as f64;
         Self {
             templates: templates().map(|text| Template::new(&text)),
             population,
-            people_as_float,
+            span: (people + 1.0).powf(0.2) - 1.0,
             seed: Seed::new(seed),
             nonce,
             messages: 0,
@@ -142,11 +144,12 @@ impl Generator {
         if self.seed.below(100) < self.population.cold_percent {
             return self.seed.below(self.population.people);
         }
-        // A power of the population with an even exponent: the density is 1 / rank, which is Zipf's law.
+        // The inverse of the share that the first ranks have when the density is rank to the power of -0.8.
         #[expect(clippy::cast_precision_loss, reason = "53 bits are a fine enough draw")]
         let even = (self.seed.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let root = 1.0 + even * self.span;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut off on purpose")]
-        let rank = self.people_as_float.powf(even) as u64;
+        let rank = (root * root * root * root * root) as u64;
         rank.saturating_sub(1).min(self.population.people.saturating_sub(1))
     }
 

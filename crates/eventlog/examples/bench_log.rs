@@ -3,6 +3,8 @@
 //! Appends groups of 100 events of about 500 bytes, as fast as one sync after the other allows and then paced, with
 //! sealing in the background, and prints CPU per event of the whole process, the latency of appends, and bytes per
 //! event before and after sealing.
+//!
+//! `bench_log DIRECTORY seal [ROUNDS [LEVEL [BLOCK_KIB]]]` measures sealing alone, of events as the door stores them.
 
 #![allow(
     clippy::print_stdout,
@@ -10,6 +12,9 @@
     clippy::disallowed_methods,
     reason = "a measuring program"
 )]
+
+#[path = "bench_log/sealing.rs"]
+mod sealing;
 
 use env::Env;
 use env::seeded::Seed;
@@ -29,7 +34,15 @@ const GROUPS: usize = 2_000;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let directory = PathBuf::from(arguments.next().unwrap_or_else(|| "target/bench_log".to_owned()));
-    let seconds: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let what = arguments.next().unwrap_or_default();
+    if what == "seal" {
+        let mut number = |default| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
+        let defaults = LogOptions::default();
+        let (rounds, level) = (number(3), number(i64::from(defaults.compression_level)));
+        let block_kib = number(defaults.block_bytes as i64 >> 10);
+        return sealing::run(&directory, rounds, level as i32, (block_kib as usize) << 10);
+    }
+    let seconds: u64 = what.parse().unwrap_or(10);
     let groups = make_groups();
     let bytes: usize = groups.iter().map(Vec::len).sum();
     println!("{} bytes per event before the log", bytes / GROUPS / GROUP_RECORDS as usize);

@@ -2,8 +2,8 @@
 
 use crate::Frame;
 use crate::error::LogError;
-use crate::frame::block::read_block;
-use crate::frame::{self, BodyFault, FrameKind, Header, Stored};
+use crate::frame::block::BlockReader;
+use crate::frame::{self, Batch, BodyFault, BodyReader, FrameKind, Header};
 use crate::keyring::Keyring;
 use crate::segment::Segment;
 use model::id::Position;
@@ -23,11 +23,26 @@ pub(crate) struct Cursor {
     expected: Option<Position>,
     buffer: Vec<u8>,
     buffer_offset: u64,
+    bodies: BodyReader,
+}
+
+/// Why a frame's batches were not all visited.
+enum Stop {
+    Fault(BodyFault),
+    Visitor(LogError),
 }
 
 impl Cursor {
     pub(crate) fn new(segment: Arc<Segment>, offset: u64, end: u64) -> Self {
-        Self { segment, offset, end, expected: None, buffer: Vec::new(), buffer_offset: 0 }
+        Self {
+            segment,
+            offset,
+            end,
+            expected: None,
+            buffer: Vec::new(),
+            buffer_offset: 0,
+            bodies: BodyReader::default(),
+        }
     }
 
     /// The header at this place; `None` at the end.
@@ -35,8 +50,8 @@ impl Cursor {
         if self.offset >= self.end {
             return Ok(None);
         }
-        let bytes = self.bytes(frame::HEADER_BYTES)?;
-        let header = Header::decode(bytes);
+        let start = self.fill(frame::HEADER_BYTES)?;
+        let header = self.buffer.get(start..).and_then(Header::decode);
         let header = header.ok_or_else(|| self.damage("there is no frame header where one must be"))?;
         let owner = &self.segment.header;
         if (header.tag, header.shard, header.region) != (owner.tag, owner.shard, owner.region) {
@@ -61,19 +76,30 @@ impl Cursor {
         keyring: Option<&Keyring>,
         out: &mut VecDeque<Frame>,
     ) -> Result<Option<Header>, LogError> {
+        self.visit(keyring, &mut |batch| {
+            out.push_back(batch.to_frame());
+            Ok(())
+        })
+    }
+
+    /// Reads the frame at this place, lends its batches to `each` in order and passes it. `None` at the end. Batches
+    /// that come before a damaged one are lent too.
+    pub(crate) fn visit(
+        &mut self,
+        keyring: Option<&Keyring>,
+        each: &mut dyn FnMut(Batch<'_>) -> Result<(), LogError>,
+    ) -> Result<Option<Header>, LogError> {
         let Some(header) = self.header()? else {
             return Ok(None);
         };
         let frame_bytes = usize::try_from(header.frame_bytes()).unwrap_or(usize::MAX);
-        let bytes = self.bytes(frame_bytes)?;
-        let decoded = match frame::read_stored(bytes) {
-            None => Err(BodyFault::Damaged("the checksum of a frame is wrong")),
-            Some(stored) => decode(&stored, keyring, out),
-        };
-        match decoded {
+        let start = self.fill(frame_bytes)?;
+        let bytes = self.buffer.get(start..start + frame_bytes).unwrap_or_default();
+        match visit_stored(bytes, keyring, &mut self.bodies, each) {
             Ok(()) => {}
-            Err(BodyFault::Damaged(what)) => return Err(self.damage(what)),
-            Err(BodyFault::KeyMissing(key)) => {
+            Err(Stop::Visitor(error)) => return Err(error),
+            Err(Stop::Fault(BodyFault::Damaged(what))) => return Err(self.damage(what)),
+            Err(Stop::Fault(BodyFault::KeyMissing(key))) => {
                 return Err(LogError::KeyMissing {
                     key,
                     segment: self.segment.path.clone(),
@@ -89,52 +115,50 @@ impl Cursor {
         self.segment.corrupt(self.offset, what)
     }
 
-    /// The next `count` bytes, read in large pieces.
-    fn bytes(&mut self, count: usize) -> Result<&[u8], LogError> {
+    /// Makes sure that the next `count` bytes are in the buffer, which is read in large pieces, and says where.
+    fn fill(&mut self, count: usize) -> Result<usize, LogError> {
         let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
         if count > left {
             return Err(self.damage("the last frame ends behind the end of the segment"));
         }
         let buffered =
             self.offset.checked_sub(self.buffer_offset).and_then(|start| usize::try_from(start).ok());
-        let start = match buffered {
-            Some(start) if start.saturating_add(count) <= self.buffer.len() => start,
-            _ => {
-                self.buffer.resize(count.max(READ_BYTES.min(left)), 0);
-                self.buffer_offset = self.offset;
-                let read = self.segment.file.read_exact_at(self.offset, &mut self.buffer);
-                if let Err(error) = read {
-                    self.buffer.clear();
-                    return match error.kind() {
-                        std::io::ErrorKind::UnexpectedEof => Err(self.damage("the file is cut short")),
-                        _ => Err(LogError::io("read", &self.segment.path, error)),
-                    };
-                }
-                0
-            }
-        };
-        Ok(self.buffer.get(start..start + count).unwrap_or_default())
+        if let Some(start) = buffered.filter(|start| start.saturating_add(count) <= self.buffer.len()) {
+            return Ok(start);
+        }
+        self.buffer.resize(count.max(READ_BYTES.min(left)), 0);
+        self.buffer_offset = self.offset;
+        let read = self.segment.file.read_exact_at(self.offset, &mut self.buffer);
+        if let Err(error) = read {
+            self.buffer.clear();
+            return match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => Err(self.damage("the file is cut short")),
+                _ => Err(LogError::io("read", &self.segment.path, error)),
+            };
+        }
+        Ok(0)
     }
 }
 
-fn decode(
-    stored: &Stored<'_>,
+fn visit_stored(
+    bytes: &[u8],
     keyring: Option<&Keyring>,
-    out: &mut VecDeque<Frame>,
-) -> Result<(), BodyFault> {
-    let header = &stored.header;
-    let body = stored.plain_body(keyring)?;
-    match header.kind {
-        FrameKind::Block => read_block(&body, header.first, header.received_at, header.count, out),
+    bodies: &mut BodyReader,
+    each: &mut dyn FnMut(Batch<'_>) -> Result<(), LogError>,
+) -> Result<(), Stop> {
+    let damaged = Stop::Fault(BodyFault::Damaged("the checksum of a frame is wrong"));
+    let stored = frame::read_stored(bytes).ok_or(damaged)?;
+    let Header { kind, first, count, term, received_at, control, .. } = stored.header;
+    let body = bodies.read(&stored, keyring).map_err(Stop::Fault)?;
+    match kind {
         FrameKind::Batch => {
-            out.push_back(Frame {
-                first: header.first,
-                count: header.count,
-                term: header.term,
-                received_at: header.received_at,
-                control: header.control,
-                body,
-            });
+            each(Batch { first, count, term, received_at, control, body }).map_err(Stop::Visitor)
+        }
+        FrameKind::Block => {
+            let mut block = BlockReader::new(body, first, received_at, count);
+            while let Some(batch) = block.next().map_err(Stop::Fault)? {
+                each(batch).map_err(Stop::Visitor)?;
+            }
             Ok(())
         }
     }

@@ -25,6 +25,7 @@
 
 pub(crate) mod block;
 
+use crate::Frame;
 use crate::error::LogError;
 use crate::keyring::Keyring;
 use crate::options::FRAME_BODY_BYTES_MAX;
@@ -175,34 +176,91 @@ pub(crate) enum BodyFault {
     Damaged(&'static str),
 }
 
-impl Stored<'_> {
-    /// The body as it was given to [`write_frame`].
-    pub(crate) fn plain_body(&self, keyring: Option<&Keyring>) -> Result<Vec<u8>, BodyFault> {
-        let Some(number) = self.header.key else {
-            return if self.header.compressed { decompress(self.body) } else { Ok(self.body.to_vec()) };
+/// One append's records, borrowed from where they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch<'a> {
+    pub(crate) first: Position,
+    pub(crate) count: u32,
+    pub(crate) term: Term,
+    pub(crate) received_at: Timestamp,
+    pub(crate) control: bool,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn of(frame: &'a Frame) -> Self {
+        let Frame { first, count, term, received_at, control, ref body } = *frame;
+        Self { first, count, term, received_at, control, body }
+    }
+
+    pub(crate) fn to_frame(self) -> Frame {
+        let Self { first, count, term, received_at, control, body } = self;
+        Frame { first, count, term, received_at, control, body: body.to_vec() }
+    }
+
+    pub(crate) fn next(&self) -> Position {
+        self.first.plus(u64::from(self.count))
+    }
+}
+
+/// Opens and decompresses stored bodies, and keeps what that needs from one to the next.
+#[derive(Default)]
+pub(crate) struct BodyReader {
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+    opened: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl BodyReader {
+    /// The body as it was given to [`write_frame`], decompressed. A body that is neither sealed nor compressed is lent
+    /// from where it stands.
+    pub(crate) fn read<'a>(
+        &'a mut self,
+        stored: &Stored<'a>,
+        keyring: Option<&Keyring>,
+    ) -> Result<&'a [u8], BodyFault> {
+        let body = match stored.header.key {
+            None => stored.body,
+            Some(number) => {
+                self.opened = stored.opened(number, keyring)?;
+                &self.opened
+            }
         };
+        if !stored.header.compressed {
+            return Ok(body);
+        }
+        let (plain_bytes, compressed) =
+            body.split_first_chunk::<4>().ok_or(BodyFault::Damaged("a compressed body is too short"))?;
+        let plain_bytes = u32::from_le_bytes(*plain_bytes) as usize;
+        if plain_bytes > STORED_BODY_BYTES_MAX {
+            return Err(BodyFault::Damaged("a compressed body states a length beyond the limit"));
+        }
+        const WRONG: BodyFault =
+            BodyFault::Damaged("a compressed body does not decompress to its stated length");
+        if self.decompressor.is_none() {
+            self.decompressor = zstd::bulk::Decompressor::new().ok();
+        }
+        self.plain.clear();
+        // Never grows beyond what the largest body stated, which was checked above.
+        self.plain.reserve(plain_bytes);
+        let decompressor = self.decompressor.as_mut().ok_or(WRONG)?;
+        match decompressor.decompress_to_buffer(compressed, &mut self.plain) {
+            Ok(read) if read == plain_bytes => Ok(&self.plain),
+            _ => Err(WRONG),
+        }
+    }
+}
+
+impl Stored<'_> {
+    fn opened(&self, number: u32, keyring: Option<&Keyring>) -> Result<Vec<u8>, BodyFault> {
         let secret =
             keyring.and_then(|keyring| keyring.keys.get(&number)).ok_or(BodyFault::KeyMissing(number))?;
         let (nonce, sealed) = self
             .body
             .split_first_chunk::<NONCE_BYTES>()
             .ok_or(BodyFault::Damaged("a sealed body is too short"))?;
-        let opened = model::seal::open(secret, *nonce, self.covered, sealed)
-            .map_err(|_| BodyFault::Damaged("a sealed body does not open with its key"))?;
-        if self.header.compressed { decompress(&opened) } else { Ok(opened) }
-    }
-}
-
-fn decompress(body: &[u8]) -> Result<Vec<u8>, BodyFault> {
-    let (plain_bytes, compressed) =
-        body.split_first_chunk::<4>().ok_or(BodyFault::Damaged("a compressed body is too short"))?;
-    let plain_bytes = u32::from_le_bytes(*plain_bytes) as usize;
-    if plain_bytes > STORED_BODY_BYTES_MAX {
-        return Err(BodyFault::Damaged("a compressed body states a length beyond the limit"));
-    }
-    match zstd::bulk::decompress(compressed, plain_bytes) {
-        Ok(plain) if plain.len() == plain_bytes => Ok(plain),
-        _ => Err(BodyFault::Damaged("a compressed body does not decompress to its stated length")),
+        model::seal::open(secret, *nonce, self.covered, sealed)
+            .map_err(|_| BodyFault::Damaged("a sealed body does not open with its key"))
     }
 }
 
@@ -307,9 +365,10 @@ mod tests {
             write_frame(&mut out, header(), &body, keyring.as_ref(), env.entropy.as_ref()).unwrap();
             let stored = read_stored(&out).unwrap();
             prop_assert_eq!(stored.header.key, keyring.as_ref().map(|keyring| keyring.active));
-            prop_assert_eq!(stored.plain_body(keyring.as_ref()).unwrap(), body.clone());
+            let mut bodies = BodyReader::default();
+            prop_assert_eq!(bodies.read(&stored, keyring.as_ref()).unwrap(), body.as_slice());
             if sealed {
-                prop_assert_eq!(stored.plain_body(None), Err(BodyFault::KeyMissing(6)));
+                prop_assert_eq!(bodies.read(&stored, None), Err(BodyFault::KeyMissing(6)));
             }
             let at = at.index(out.len());
             out[at] ^= 1 << bit;

@@ -1,23 +1,28 @@
 //! Background work: seals full segments, rewrites sealed ones, prepares spares, removes what was trimmed.
 //!
-//! A new version of a segment is written under a temporary name, synced, read back and compared, renamed over the old
-//! one, and the directory is synced. A crash leaves the old or the new version. Readers that hold the old file keep
+//! A new version of a segment is written under a temporary name, synced, checked, renamed over the old one, and the
+//! directory is synced. The check has two halves that meet in the stored bytes: each block is read again from memory as
+//! any reader would, and must say what was meant, before it is written; and what the file gives back must be those
+//! bytes. A crash leaves the old or the new version. Readers that hold the old file keep
 //! it until they let go; only a file that nobody holds is used again.
+
+mod writer;
 
 use crate::Frame;
 use crate::cursor::Cursor;
 use crate::error::LogError;
-use crate::frame::block::BlockBuilder;
-use crate::frame::{self, FrameKind, Header};
+use crate::frame::Batch;
 use crate::handle::SealStep;
 use crate::segment::{self, Content, DATA_OFFSET, Segment, SegmentHeader};
 use crate::shared::{Entry, Shared};
-use crate::spare::SYNC_STEP_BYTES;
 use env::{DiskFile, OpenMode};
 use model::id::Position;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use writer::SealWriter;
+
+/// How much of a new version is read back at once.
+const READ_BACK_BYTES: usize = 256 << 10;
 
 /// What rewriting a segment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +96,7 @@ impl Shared {
     fn seal(&self, entry: Entry) -> Result<SealStep, LogError> {
         let first = entry.content.first;
         let open_bytes = entry.content.end_offset;
-        match self.replace(&entry, &mut |frame| frame, true) {
+        match self.replace(&entry, None, true) {
             Ok(written) => {
                 let sealed_bytes = written.content.end_offset;
                 let mut state = self.state();
@@ -129,7 +134,7 @@ impl Shared {
         };
         let before_bytes = entry.content.end_offset;
         // Not used again: an erased record must not wait in a spare.
-        let written = self.replace(&entry, change, false)?;
+        let written = self.replace(&entry, Some(change), false)?;
         Ok(RewriteReport {
             changed_frames: written.changed_frames,
             before_bytes,
@@ -156,7 +161,7 @@ impl Shared {
     fn replace(
         &self,
         entry: &Entry,
-        change: &mut dyn FnMut(Frame) -> Frame,
+        change: Option<&mut dyn FnMut(Frame) -> Frame>,
         use_again: bool,
     ) -> Result<Written, LogError> {
         let old = &entry.segment;
@@ -213,7 +218,7 @@ impl Shared {
         &self,
         entry: &Entry,
         temporary: &Path,
-        change: &mut dyn FnMut(Frame) -> Frame,
+        mut change: Option<&mut dyn FnMut(Frame) -> Frame>,
     ) -> Result<(Written, u32), LogError> {
         let failed = |action, error| LogError::io_or_full(action, temporary, error, entry.content.end_offset);
         if self.env.disk.exists(temporary) {
@@ -224,21 +229,22 @@ impl Shared {
         let tag = segment::fresh_tag(&self.env, temporary)?;
         let mut writer = SealWriter::new(self, Arc::clone(&file), tag, temporary, entry.content.first)?;
         let mut cursor = Cursor::new(Arc::clone(&entry.segment), DATA_OFFSET, entry.content.end_offset);
-        let mut frames = VecDeque::new();
         let mut changed_frames = 0;
-        while cursor.read(self.options.keyring.as_ref(), &mut frames)?.is_some() {
-            for frame in frames.drain(..) {
-                let check = frame_check(0, &frame);
-                let facts = (frame.first, frame.count, frame.term, frame.received_at, frame.control);
-                let frame = change(frame);
-                if facts != (frame.first, frame.count, frame.term, frame.received_at, frame.control) {
+        let keyring = self.options.keyring.as_ref();
+        let mut each = |batch: Batch<'_>| match &mut change {
+            None => writer.add(&batch),
+            Some(change) => {
+                let frame = change(batch.to_frame());
+                let changed = Batch::of(&frame);
+                if (Batch { body: batch.body, ..changed }) != batch {
                     let what = "a change may touch a frame's body only".to_owned();
                     return Err(LogError::Rewrite { first: entry.content.first, what });
                 }
-                changed_frames += u64::from(check != frame_check(0, &frame));
-                writer.add(&frame)?;
+                changed_frames += u64::from(changed != batch);
+                writer.add(&changed)
             }
-        }
+        };
+        while cursor.visit(keyring, &mut each)?.is_some() {}
         let (content, check) = writer.finish()?;
         if content.next != entry.content.next {
             return Err(entry
@@ -256,25 +262,27 @@ impl Shared {
         Ok((Written { header, content, file, changed_frames }, check))
     }
 
-    /// Reads the new version back and compares it with what was meant.
+    /// Reads the new version's bytes back. That they say the right thing was checked when they were made.
     fn verify(&self, written: &Written, temporary: &Path, check: u32) -> Result<(), LogError> {
-        let segment = Arc::new(Segment {
-            first: written.content.first,
-            path: temporary.to_owned(),
-            header: segment::read_header(written.file.as_ref(), temporary, None)?,
-            file: Arc::clone(&written.file),
-        });
-        let mut cursor = Cursor::new(Arc::clone(&segment), DATA_OFFSET, written.content.end_offset);
-        let mut frames = VecDeque::new();
-        let mut found = 0;
-        while cursor.read(self.options.keyring.as_ref(), &mut frames)?.is_some() {
-            found = frames.drain(..).fold(found, |found, frame| frame_check(found, &frame));
+        let failed = |error| LogError::io("read", temporary, error);
+        let header = segment::read_header(written.file.as_ref(), temporary, None)?;
+        let (mut found, mut offset, end) = (0, DATA_OFFSET, written.content.end_offset);
+        let mut buffer = vec![0; READ_BACK_BYTES];
+        while offset < end {
+            let count = buffer.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+            let piece = buffer.get_mut(..count).unwrap_or_default();
+            written.file.read_exact_at(offset, piece).map_err(failed)?;
+            found = crc32c::crc32c_append(found, piece);
+            offset += count as u64;
         }
-        if found == check && segment.header == written.header {
-            Ok(())
-        } else {
-            Err(segment.corrupt(0, "what was read back is not what was written"))
+        if found == check && header == written.header {
+            return Ok(());
         }
+        Err(LogError::Corrupt {
+            segment: temporary.to_owned(),
+            offset: 0,
+            what: "what was read back is not what was written".to_owned(),
+        })
     }
 
     /// Gives an open segment's file a second name, so that it survives being replaced. `None` if it is not worth it.
@@ -306,106 +314,5 @@ impl Shared {
         state.stats.recycled_spares += 1;
         state.spares.push(spare);
         Ok(())
-    }
-}
-
-/// A checksum over everything that a frame says, chained.
-fn frame_check(before: u32, frame: &Frame) -> u32 {
-    let mut check = crc32c::crc32c_append(before, &frame.first.0.to_le_bytes());
-    check = crc32c::crc32c_append(check, &frame.count.to_le_bytes());
-    check = crc32c::crc32c_append(check, &frame.term.0.to_le_bytes());
-    check = crc32c::crc32c_append(check, &frame.received_at.0.to_le_bytes());
-    check = crc32c::crc32c_append(check, &[u8::from(frame.control)]);
-    crc32c::crc32c_append(check, &frame.body)
-}
-
-/// Writes batches as blocks.
-struct SealWriter<'a> {
-    shared: &'a Shared,
-    file: Arc<dyn DiskFile>,
-    path: &'a Path,
-    tag: u64,
-    compressor: zstd::bulk::Compressor<'a>,
-    block: BlockBuilder,
-    out: Vec<u8>,
-    content: Content,
-    synced: u64,
-    check: u32,
-}
-
-impl<'a> SealWriter<'a> {
-    fn new(
-        shared: &'a Shared,
-        file: Arc<dyn DiskFile>,
-        tag: u64,
-        path: &'a Path,
-        first: Position,
-    ) -> Result<Self, LogError> {
-        let compressor =
-            zstd::bulk::Compressor::new(shared.options.compression_level).map_err(LogError::Compress)?;
-        Ok(Self {
-            shared,
-            file,
-            path,
-            tag,
-            compressor,
-            block: BlockBuilder::default(),
-            out: Vec::new(),
-            content: Content::empty(first),
-            synced: 0,
-            check: 0,
-        })
-    }
-
-    fn add(&mut self, frame: &Frame) -> Result<(), LogError> {
-        if self.content.batches == 0 {
-            self.content.first_at = frame.received_at;
-        }
-        self.content.batches += 1;
-        self.content.body_bytes += frame.body.len() as u64;
-        self.content.next = frame.next();
-        self.content.term = frame.term;
-        self.content.last_at = frame.received_at;
-        self.check = frame_check(self.check, frame);
-        self.block.add(frame);
-        if self.block.plain_bytes() >= self.shared.options.block_bytes { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), LogError> {
-        let Some((facts, body)) = self.block.finish(&mut self.compressor)? else {
-            return Ok(());
-        };
-        let options = &self.shared.options;
-        let header = Header {
-            kind: FrameKind::Block,
-            control: false,
-            compressed: true,
-            key: None,
-            shard: options.shard,
-            region: options.region,
-            tag: self.tag,
-            term: facts.term,
-            first: facts.first,
-            count: facts.count,
-            group_offset: 0,
-            received_at: facts.received_at,
-            body_bytes: 0,
-        };
-        self.out.clear();
-        let entropy = self.shared.env.entropy.as_ref();
-        frame::write_frame(&mut self.out, header, &body, options.keyring.as_ref(), entropy)?;
-        let failed = |action, error| LogError::io_or_full(action, self.path, error, self.out.len() as u64);
-        self.file.write_all_at(self.content.end_offset, &self.out).map_err(|error| failed("write", error))?;
-        self.content.end_offset += self.out.len() as u64;
-        if self.content.end_offset - self.synced >= SYNC_STEP_BYTES {
-            self.file.sync_data().map_err(|error| failed("sync", error))?;
-            self.synced = self.content.end_offset;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(Content, u32), LogError> {
-        self.flush()?;
-        Ok((self.content, self.check))
     }
 }

@@ -4,7 +4,7 @@ use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToEras
 use crate::query::{Answer, Query};
 use crate::resolve::Step;
 use crate::settings::Settings;
-use crate::state::{COUNTS, Counts, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS};
+use crate::state::{COUNTS, Counts, ProfileRow, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS};
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, TableId, Value, Wanted};
 use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
@@ -103,6 +103,29 @@ impl Machine for Engage {
         }
     }
 
+    fn touch(&self, state: &State, records: &[Record<'_>]) -> u64 {
+        let mut keys = Vec::with_capacity(records.len() * 2);
+        for record in records.iter().filter(|record| record.kind == RecordKind::EVENT) {
+            let Ok((identifiers, _)) = Event::peek_who(record.body) else { continue };
+            keys.extend(identifiers.as_slice().iter().map(|identifier| identifier.key));
+        }
+        let nodes: Vec<_> = keys.iter().filter_map(|key| state.nodes.peek(*key).present()).collect();
+        let mut read = 0;
+        let mut profiles = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            if profiles.last() != Some(&node.profile) {
+                profiles.push(node.profile);
+            }
+            read ^= node.aggregate.as_ref().map_or(0, |aggregate| aggregate.events);
+        }
+        for profile in profiles {
+            if let Some(ProfileRow::Live(component)) = state.profiles.peek(profile).present() {
+                read ^= component.members.len() as u64;
+            }
+        }
+        read
+    }
+
     fn apply(&self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
         match record.kind {
             RecordKind::EVENT => self.event(state, record, outcome),
@@ -145,7 +168,7 @@ impl Machine for Engage {
         if table == SUPPRESSIONS
             && let Ok(row) = Suppressed::decode(row)
         {
-            view.put(Change::Suppressed { profile: key, row: Arc::new(row) });
+            view.put(Change::Suppressed { profile: key, row });
         }
         if table == COUNTS
             && let Ok(row) = Counts::decode(row)

@@ -133,10 +133,10 @@ impl Step<'_> {
             scopes: named.map_or(scopes, |former| former.scopes.clone()),
             lifted,
         };
-        let made_room = purchases.put(purchase.clone(), now);
+        let dropped = purchases.put(purchase.clone(), now);
         let Some(profile) = self.profile_of(node) else { return };
-        if former.is_none() && !made_room {
-            self.suppress(profile, |active| active.add_purchase(&purchase, now));
+        if former.is_none() {
+            self.bought(profile, &purchase, &dropped);
         } else {
             self.recompute_suppression(profile);
         }

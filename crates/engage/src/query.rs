@@ -127,8 +127,7 @@ impl State {
                 refusal_count: refusals.map_or(0, |own| own.count),
             });
         }
-        let active = self.suppressions.get(profile).map(|row| row.active.longest()).unwrap_or_default();
-        let suppressed = ActiveSet { scopes: active };
+        let suppressed = self.suppressions.get(profile).map(|row| row.active.longest()).unwrap_or_default();
         Some(Box::new(ProfileRead {
             profile,
             identifiers,

@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use crate::state::{Node, ProfileRow, State, THE_COUNTS};
 use crate::view::Change;
 use engine::Outcome;
-use model::event::{Event, EventKind, Identifier, IdentifierKind};
+use model::event::{Event, EventKind, Identifier, IdentifierKind, MAX_IDENTIFIERS};
 use model::id::{Key, Position, Timestamp};
 use model::identity::{
     Claim, Component, Device, Edge, EdgeKind, FirstSeen, Member, Reason, Refusal, in_order, profile_key,
@@ -44,6 +44,11 @@ impl Step<'_> {
     pub(crate) fn resolve(&mut self, event: &Event<'_>) -> Option<Key> {
         let mut identifiers = in_order(event.identifiers.as_slice(), &self.settings.identity);
         self.alias = event.kind == EventKind::Alias;
+        if !self.alias
+            && let Some(node) = self.settled(&identifiers)
+        {
+            return Some(node);
+        }
         if self.alias && !event.from_server {
             // A browser does not say who is who: its alias is counted for the surviving id and joins nothing.
             identifiers = event.identifiers.as_slice().iter().take(1).copied().collect();
@@ -77,6 +82,30 @@ impl Step<'_> {
             self.report_refusal(anchor, other, reason);
         }
         Some(node)
+    }
+
+    /// Most events tell nothing new of who is who: every identifier is known, all lead to one profile, and the edges
+    /// that they would make are there. Then nothing is changed. `None` where there is something to do.
+    fn settled(&mut self, identifiers: &[Identifier<'_>]) -> Option<Key> {
+        let (first, others) = identifiers.split_first()?;
+        let row = self.state.nodes.get(first.key)?;
+        let profile = row.profile;
+        if row.is_session() {
+            return others.is_empty().then(|| row.current(first.key));
+        }
+        let mut carried = [Key(0); MAX_IDENTIFIERS];
+        for (other, carried) in others.iter().zip(&mut carried) {
+            let row = self.state.nodes.get(other.key)?;
+            *carried = row.current(other.key);
+            let leads_to =
+                if *carried == other.key { row.profile } else { self.state.nodes.get(*carried)?.profile };
+            if leads_to != profile {
+                return None;
+            }
+        }
+        let component = self.state.component(profile)?;
+        let stands = |end: &Key| component.has_edge(first.key, *end) || component.is_parted(first.key, *end);
+        carried.iter().take(others.len()).all(stands).then_some(first.key)
     }
 
     fn ensure_identifier(&mut self, identifier: &Identifier<'_>, ordinal: u8) {

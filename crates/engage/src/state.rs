@@ -377,7 +377,7 @@ impl Value for Suppressed {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.keys.capacity() * 16 + self.active.scopes.capacity() * size_of::<model::suppression::Active>()
+        self.keys.capacity() * 16 + self.active.heap_bytes()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::state::{Counts, Suppressed};
 use engine::AsOf;
 use model::id::{Key, Position, Timestamp};
-use model::suppression::{Active, Scope};
+use model::suppression::{Active, ActiveSet, Difference, Scope};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -23,7 +23,14 @@ pub enum Change {
         /// The profile.
         profile: Key,
         /// Its row.
-        row: Arc<Suppressed>,
+        row: Suppressed,
+    },
+    /// What a profile is suppressed for changed, and nothing else.
+    Differs {
+        /// The profile.
+        profile: Key,
+        /// How.
+        difference: Difference,
     },
     /// A profile is suppressed for nothing, or is no more.
     NotSuppressed {
@@ -65,19 +72,22 @@ pub enum Decision {
     NobodySuppressed,
 }
 
+/// A suppressed profile. What it is suppressed for changes in place, under its own lock.
 #[derive(Debug)]
-struct Entry {
+struct Shown {
     profile: Key,
-    row: Arc<Suppressed>,
+    /// Sorted.
+    keys: Vec<Key>,
+    active: RwLock<ActiveSet>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct View {
     /// By identifier.
-    shards: Vec<RwLock<HashMap<Key, Entry>>>,
+    shards: Vec<RwLock<HashMap<Key, Arc<Shown>>>>,
     /// What stands in the shards, by profile. Only the publisher looks here.
-    published: Mutex<HashMap<Key, Arc<Suppressed>>>,
+    published: Mutex<HashMap<Key, Arc<Shown>>>,
     settings: RwLock<Arc<Settings>>,
     profiles: AtomicU64,
     merges: AtomicU64,
@@ -105,11 +115,12 @@ impl View {
         let scopes = scopes(product, category);
         let mut decision = Decision::NobodySuppressed;
         for key in identifiers {
-            let Some((profile, row)) = self.find(*key) else { continue };
-            if let Some(active) = row.active.find(&scopes, now) {
-                return Decision::Suppressed(cause(profile, active));
+            let Some(shown) = self.find(*key) else { continue };
+            let set = shown.active.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(active) = set.find(&scopes, now) {
+                return Decision::Suppressed(cause(shown.profile, active));
             }
-            let over = row.active.scopes.iter().any(|active| scopes.contains(&active.scope));
+            let over = scopes.iter().any(|scope| set.has(*scope));
             match decision {
                 Decision::WindowOver => {}
                 _ if over => decision = Decision::WindowOver,
@@ -145,12 +156,11 @@ impl View {
         }
     }
 
-    fn find(&self, key: Key) -> Option<(Key, Arc<Suppressed>)> {
-        let shard = self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner);
-        shard.get(&key).map(|entry| (entry.profile, Arc::clone(&entry.row)))
+    fn find(&self, key: Key) -> Option<Arc<Shown>> {
+        self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone)
     }
 
-    fn shard(&self, key: Key) -> Option<&RwLock<HashMap<Key, Entry>>> {
+    fn shard(&self, key: Key) -> Option<&RwLock<HashMap<Key, Arc<Shown>>>> {
         self.shards.get((key.0 >> 64) as usize % SHARDS)
     }
 
@@ -178,13 +188,20 @@ impl View {
                 return;
             }
             Change::NotSuppressed { profile } => (profile, published.remove(&profile)),
-            Change::Suppressed { profile, row } => {
-                for key in &row.keys {
-                    let Some(shard) = self.shard(*key) else { continue };
-                    let entry = Entry { profile, row: Arc::clone(&row) };
-                    shard.write().unwrap_or_else(PoisonError::into_inner).insert(*key, entry);
+            Change::Differs { profile, difference } => {
+                if let Some(shown) = published.get(&profile) {
+                    shown.active.write().unwrap_or_else(PoisonError::into_inner).apply(&difference);
                 }
-                (profile, published.insert(profile, row))
+                return;
+            }
+            Change::Suppressed { profile, row } => {
+                let Suppressed { keys, active } = row;
+                let shown = Arc::new(Shown { profile, keys, active: RwLock::new(active) });
+                for key in &shown.keys {
+                    let Some(shard) = self.shard(*key) else { continue };
+                    shard.write().unwrap_or_else(PoisonError::into_inner).insert(*key, Arc::clone(&shown));
+                }
+                (profile, published.insert(profile, shown))
             }
         };
         let current = published.get(&profile);

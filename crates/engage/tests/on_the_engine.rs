@@ -125,7 +125,7 @@ fn people_survive_restarts() {
         let mut shop = Shop::open(&folder);
         for (number, former) in before.iter().enumerate() {
             assert_eq!(&shop.profile(user(number as u8)), former, "opening {opening}, user {number}");
-            let expected = former.as_ref().is_some_and(|profile| !profile.suppressed.scopes.is_empty());
+            let expected = former.as_ref().is_some_and(|profile| !profile.suppressed.is_empty());
             assert_eq!(shop.is_suppressed(user(number as u8), number as u8), expected, "view after recovery");
         }
         let mut batch = Vec::new();
@@ -146,7 +146,7 @@ fn people_survive_restarts() {
         let erased = shop.command(Operation::Erase(WhoToErase::Identifier(user(30 + opening).key())));
         assert!(matches!(erased, Reply::Erased(nodes) if nodes > 0));
         before = (0..40).map(|number| shop.profile(user(number))).collect();
-        assert!(before.iter().flatten().any(|profile| !profile.suppressed.scopes.is_empty()));
+        assert!(before.iter().flatten().any(|profile| !profile.suppressed.is_empty()));
         shop.engine.stop();
         assert_eq!(shop.engine.status().stopped(), None);
         verify_replay(&folder, &shop);

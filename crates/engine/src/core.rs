@@ -25,6 +25,8 @@ use system::System;
 
 /// Records that are prefetched and published together. A query waits for one slice at most.
 const SLICE_RECORDS: usize = 512;
+/// Records whose rows are read together: few enough that the rows are still in the cache when they are applied.
+const TOUCHED_RECORDS: usize = 64;
 /// Rounds of prefetching: a record can follow this many pointers before rows are read on the spot.
 const PREFETCH_ROUNDS_MAX: usize = 4;
 /// Timers that fire before one frame; the rest fire before the next, which the shell appends at once.
@@ -246,9 +248,12 @@ impl<M: Machine> Core<M> {
         for slice in records.chunks(SLICE_RECORDS) {
             self.prefetch_records(slice)?;
             let mut changes = Vec::new();
-            for record in slice {
-                self.apply_record(record, index, &mut outcome, &mut changes)?;
-                index += 1;
+            for close in slice.chunks(TOUCHED_RECORDS) {
+                self.touch(close);
+                for record in close {
+                    self.apply_record(record, index, &mut outcome, &mut changes)?;
+                    index += 1;
+                }
             }
             self.take_fault()?;
             self.machine.publish(&self.view, changes, self.as_of());
@@ -271,6 +276,12 @@ impl<M: Machine> Core<M> {
         let answer = self.machine.query(&mut self.state, query, as_of);
         self.take_fault()?;
         Ok(answer)
+    }
+
+    /// Brings what the records will touch into the processor's cache.
+    fn touch(&self, records: &[Record<'_>]) {
+        let keys = records.iter().filter_map(|record| self.machine.dedup_key(record));
+        std::hint::black_box((self.dedup.touch(keys), self.machine.touch(&self.state, records)));
     }
 
     fn apply_record(

@@ -93,6 +93,13 @@ pub trait Machine: Send + 'static {
     /// that are not in memory, so it can follow pointers. It may forget one: that costs time, not correctness.
     fn wanted(&self, state: &Self::State, record: &Record<'_>, wanted: &mut Wanted);
 
+    /// Reads the rows in memory that the records will touch, and changes nothing: reading them together lets the
+    /// processor wait for many of them at once. What is returned only has to depend on what was read.
+    fn touch(&self, state: &Self::State, records: &[Record<'_>]) -> u64 {
+        let _ = (state, records);
+        0
+    }
+
     /// Applies one record.
     fn apply(&self, state: &mut Self::State, record: &Record<'_>, outcome: &mut Outcome<Self::Change>);
 

@@ -147,6 +147,15 @@ pub struct Purchase {
     pub from_server: bool,
 }
 
+impl Purchase {
+    /// What it suppresses beyond `now`.
+    fn causes(&self, now: Timestamp) -> impl Iterator<Item = Active> + '_ {
+        let Self { until, order, position, from_server, .. } = *self;
+        let scopes: &[Scope] = if self.lifted || until <= now { &[] } else { &self.scopes };
+        scopes.iter().map(move |scope| Active { scope: *scope, until, order, position, from_server })
+    }
+}
+
 /// Why a scope is suppressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Active {
@@ -173,37 +182,194 @@ impl Active {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveSet {
     /// Sorted by scope and hand: at most two per scope.
-    pub scopes: Vec<Active>,
+    scopes: Vec<Active>,
+    /// When the first of them ends.
+    next_end: Option<Timestamp>,
+}
+
+/// How a set was changed: what its copy elsewhere has to do, and what changed for the shopper.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Causes that are new, or in another's place.
+    pub put: Vec<Active>,
+    /// Causes that are gone, by scope and hand.
+    pub gone: Vec<(Scope, bool)>,
+    /// Scopes that had no cause before, each with its end; sorted.
+    pub started: Vec<(Scope, Timestamp)>,
+    /// Scopes that have no cause any more, sorted.
+    pub ended: Vec<Scope>,
+}
+
+impl Difference {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.gone.is_empty()
+    }
 }
 
 impl ActiveSet {
+    /// What there is, sorted by scope and hand.
+    pub fn scopes(&self) -> &[Active] {
+        &self.scopes
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.scopes.capacity() * size_of::<Active>()
+    }
+
+    /// Whether the profile is suppressed for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
     /// Adds what a purchase suppresses beyond `now`.
     pub fn add_purchase(&mut self, purchase: &Purchase, now: Timestamp) {
         self.add_purchase_within(purchase, now, MAX_ACTIVE);
     }
 
     fn add_purchase_within(&mut self, purchase: &Purchase, now: Timestamp, most: usize) {
-        if purchase.lifted || purchase.until <= now {
-            return;
-        }
-        let Purchase { until, order, position, from_server, .. } = *purchase;
-        for scope in &purchase.scopes {
-            self.add(Active { scope: *scope, until, order, position, from_server });
+        for active in purchase.causes(now) {
+            self.add(active);
         }
         self.bound(most);
     }
 
-    fn add(&mut self, active: Active) {
-        let place = (active.scope, active.from_server);
-        match self.scopes.binary_search_by_key(&place, |own| (own.scope, own.from_server)) {
-            Ok(at) => {
-                if let Some(own) = self.scopes.get_mut(at)
-                    && own.rank() < active.rank()
-                {
-                    *own = active;
+    /// The same, and says what changed. `dropped` purchases are forgotten: where one of them was the cause, the one of
+    /// `rest` that lasts longest takes its place. `None`, and nothing is changed, if the set has to be computed anew:
+    /// something is over at `now`, or something that found no room might come back.
+    pub fn replace_purchases<'a>(
+        &mut self,
+        purchase: &Purchase,
+        dropped: &[Purchase],
+        rest: impl Iterator<Item = &'a Purchase> + Clone,
+        now: Timestamp,
+    ) -> Option<Difference> {
+        self.replace_within(purchase, dropped, rest, now, MAX_ACTIVE)
+    }
+
+    fn replace_within<'a>(
+        &mut self,
+        purchase: &Purchase,
+        dropped: &[Purchase],
+        rest: impl Iterator<Item = &'a Purchase> + Clone,
+        now: Timestamp,
+        most: usize,
+    ) -> Option<Difference> {
+        let over = self.next_end.is_some_and(|end| end <= now);
+        if over || (!dropped.is_empty() && self.scopes.len() >= most) {
+            return None;
+        }
+        let mut difference = Difference::default();
+        let mut absent: Vec<Scope> = Vec::new();
+        for active in purchase.causes(now) {
+            if self.causes(active.scope).next().is_none() {
+                absent.push(active.scope);
+            }
+            if self.add(active) {
+                difference.put.push(active);
+            }
+        }
+        for old in dropped {
+            for scope in &old.scopes {
+                self.replace_cause(*scope, old, rest.clone(), now, &mut difference);
+            }
+        }
+        let gone = self.bound(most);
+        difference.gone.extend(gone.iter().map(|active| (active.scope, active.from_server)));
+        difference.put.retain(|active| !gone.contains(active));
+        for scope in &absent {
+            let longest = self.causes(*scope).max_by_key(|active| active.rank());
+            difference.started.extend(longest.map(|active| (*scope, active.until)));
+        }
+        let ended = difference.gone.iter().map(|(scope, _)| *scope);
+        difference.ended =
+            ended.filter(|scope| !absent.contains(scope) && self.causes(*scope).next().is_none()).collect();
+        difference.ended.sort_unstable();
+        difference.ended.dedup();
+        Some(difference)
+    }
+
+    /// A purchase is forgotten: another takes its place as the cause of one scope, or none does.
+    fn replace_cause<'a>(
+        &mut self,
+        scope: Scope,
+        old: &Purchase,
+        rest: impl Iterator<Item = &'a Purchase>,
+        now: Timestamp,
+        difference: &mut Difference,
+    ) {
+        let place = (scope, old.from_server);
+        let Ok(at) = self.place(place) else { return };
+        if self.scopes.get(at).is_none_or(|own| own.order != old.order || own.position != old.position) {
+            return;
+        }
+        let ended = self.scopes.remove(at);
+        self.left(ended.until);
+        let same = rest.filter(|one| one.from_server == old.from_server && one.scopes.contains(&scope));
+        let next = same.flat_map(|one| one.causes(now)).filter(|one| one.scope == scope);
+        match next.max_by_key(|active| active.rank()) {
+            Some(next) => {
+                self.add(next);
+                difference.put.push(next);
+            }
+            None => difference.gone.push(place),
+        }
+    }
+
+    /// Does to a copy what was done to the set.
+    pub fn apply(&mut self, difference: &Difference) {
+        for place in &difference.gone {
+            if let Ok(at) = self.place(*place) {
+                let gone = self.scopes.remove(at);
+                self.left(gone.until);
+            }
+        }
+        for active in &difference.put {
+            match self.place((active.scope, active.from_server)) {
+                Ok(at) => {
+                    let former = self.scopes.get_mut(at).map(|own| std::mem::replace(own, *active));
+                    self.came(active.until);
+                    former.into_iter().for_each(|former| self.left(former.until));
+                }
+                Err(at) => {
+                    self.scopes.insert(at, *active);
+                    self.came(active.until);
                 }
             }
-            Err(at) => self.scopes.insert(at, active),
+        }
+    }
+
+    fn place(&self, place: (Scope, bool)) -> Result<usize, usize> {
+        self.scopes.binary_search_by_key(&place, |own| (own.scope, own.from_server))
+    }
+
+    /// Adds a cause unless one that lasts at least as long is there. Whether it was added.
+    fn add(&mut self, active: Active) -> bool {
+        match self.place((active.scope, active.from_server)) {
+            Ok(at) => {
+                let Some(own) = self.scopes.get_mut(at).filter(|own| own.rank() < active.rank()) else {
+                    return false;
+                };
+                let former = std::mem::replace(own, active);
+                self.left(former.until);
+            }
+            Err(at) => {
+                self.scopes.insert(at, active);
+                self.came(active.until);
+            }
+        }
+        true
+    }
+
+    fn came(&mut self, until: Timestamp) {
+        self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));
+    }
+
+    /// Something that ended at `until` is not there any more.
+    fn left(&mut self, until: Timestamp) {
+        if self.next_end == Some(until) {
+            self.next_end = self.scopes.iter().map(|active| active.until).min();
         }
     }
 
@@ -220,36 +386,52 @@ impl ActiveSet {
     }
 
     /// Keeps what ends last of each hand: what is dropped would be over before anything that stays, so nothing has to
-    /// come back when something ends.
-    fn bound(&mut self, most: usize) {
+    /// come back when something ends. Returns what was dropped.
+    fn bound(&mut self, most: usize) -> Vec<Active> {
+        let mut dropped = Vec::new();
         if self.scopes.len() <= most {
-            return;
+            return dropped;
         }
-        let (mut kept, mut claimed): (Vec<_>, Vec<_>) =
-            self.scopes.iter().partition(|active| active.from_server);
-        for hand in [&mut kept, &mut claimed] {
-            hand.sort_by_key(|active: &Active| (std::cmp::Reverse(active.until), active.scope));
-            hand.truncate(most);
+        for from_server in [true, false] {
+            let mut hand: Vec<Active> =
+                self.scopes.iter().filter(|active| active.from_server == from_server).copied().collect();
+            let Some(last) = hand.len().checked_sub(most + 1) else { continue };
+            hand.select_nth_unstable_by_key(last, |active| (active.until, std::cmp::Reverse(active.scope)));
+            hand.truncate(last + 1);
+            dropped.append(&mut hand);
         }
-        kept.append(&mut claimed);
-        kept.sort_by_key(|active| (active.scope, active.from_server));
-        self.scopes = kept;
+        dropped.sort_unstable_by_key(|active| (active.scope, active.from_server));
+        let is_dropped = |own: &Active| {
+            let place = (own.scope, own.from_server);
+            dropped.binary_search_by_key(&place, |active| (active.scope, active.from_server)).is_ok()
+        };
+        self.scopes.retain(|own| !is_dropped(own));
+        self.next_end = self.scopes.iter().map(|active| active.until).min();
+        dropped
     }
 
     /// Removes what is over at `now`.
     pub fn expire(&mut self, now: Timestamp) {
-        self.scopes.retain(|active| active.until > now);
+        if self.next_end.is_some_and(|end| end <= now) {
+            self.scopes.retain(|active| active.until > now);
+            self.next_end = self.scopes.iter().map(|active| active.until).min();
+        }
     }
 
     /// The next instant at which something ends.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.scopes.iter().map(|active| active.until).min()
+        self.next_end
     }
 
     /// The causes of one scope, whoever said so.
     fn causes(&self, scope: Scope) -> impl Iterator<Item = &Active> {
         let from = self.scopes.partition_point(|active| active.scope < scope);
         self.scopes.iter().skip(from).take_while(move |active| active.scope == scope)
+    }
+
+    /// Whether there is a cause for the scope, over or not.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.causes(scope).next().is_some()
     }
 
     /// The cause that suppresses any of the scopes at `now`; the one that lasts longest.
@@ -259,7 +441,11 @@ impl ActiveSet {
     }
 
     /// Of every scope the cause that lasts longest, sorted by scope.
-    pub fn longest(&self) -> Vec<Active> {
+    pub fn longest(&self) -> Self {
+        Self { scopes: self.longest_causes(), next_end: self.next_end }
+    }
+
+    fn longest_causes(&self) -> Vec<Active> {
         let mut longest: Vec<Active> = Vec::with_capacity(self.scopes.len());
         for active in &self.scopes {
             match longest.last_mut().filter(|last| last.scope == active.scope) {
@@ -273,7 +459,7 @@ impl ActiveSet {
 
     /// The scopes of this set that another one lacks, each with the cause that lasts longest.
     pub fn beyond(&self, other: &Self) -> Vec<Active> {
-        let mut beyond = self.longest();
+        let mut beyond = self.longest_causes();
         beyond.retain(|active| other.causes(active.scope).next().is_none());
         beyond
     }
@@ -302,7 +488,8 @@ impl ActiveSet {
                 from_server: decoder.bool()?,
             });
         }
-        Ok(Self { scopes })
+        let next_end = scopes.iter().map(|active: &Active| active.until).min();
+        Ok(Self { scopes, next_end })
     }
 }
 
@@ -312,22 +499,31 @@ pub struct Purchases(pub Vec<Purchase>);
 
 impl Purchases {
     /// Adds a purchase, in place of what is known of the same order. Others that are over by `now` are forgotten.
-    /// Returns whether one that is not over had to make room: then what suppresses is to be computed anew.
-    pub fn put(&mut self, purchase: Purchase, now: Timestamp) -> bool {
+    /// Returns those that are not over and had to make room; the one that was put may be among them.
+    pub fn put(&mut self, purchase: Purchase, now: Timestamp) -> Vec<Purchase> {
         self.put_within(purchase, now, MAX_PURCHASES, MAX_NODE_SCOPES)
     }
 
-    fn put_within(&mut self, purchase: Purchase, now: Timestamp, most: usize, most_scopes: usize) -> bool {
+    fn put_within(
+        &mut self,
+        purchase: Purchase,
+        now: Timestamp,
+        most: usize,
+        most_scopes: usize,
+    ) -> Vec<Purchase> {
         self.0.retain(|own| own.order != purchase.order && own.until > now);
-        self.0.reserve_exact(1);
+        if self.0.len() < 4 {
+            self.0.reserve_exact(1);
+        }
         self.0.push(purchase);
         let mut scopes: usize = self.0.iter().map(|own| own.scopes.len()).sum();
-        let mut made_room = false;
+        let mut made_room = Vec::new();
         while self.0.len() > most || scopes > most_scopes {
             // A claim goes even if it is the one that was just put: it never takes a server's room.
             let at = self.0.iter().position(|own| !own.from_server).unwrap_or(0);
-            scopes -= self.0.remove(at).scopes.len();
-            made_room = true;
+            let oldest = self.0.remove(at);
+            scopes -= oldest.scopes.len();
+            made_room.push(oldest);
         }
         made_room
     }
@@ -383,179 +579,4 @@ impl Purchases {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn purchase((order, at, scope, lifted): (u128, i64, u64, bool)) -> Purchase {
-        Purchase {
-            order: Key(order),
-            at: Timestamp(at),
-            until: Timestamp(at + 10),
-            position: Position(order as u64),
-            scopes: Box::new([Scope(scope), Scope(scope + 1)]),
-            lifted,
-            from_server: order % 2 == 0,
-        }
-    }
-
-    #[test]
-    fn the_greatest_order_is_kept_whole() {
-        let names: Vec<String> = (0..MAX_PRODUCTS).map(|number| format!("p{number}")).collect();
-        let product = |name| Product { product_id: name, category: name, quantity: 1, price_minor: 1 };
-        let products: Vec<Product<'_>> = names.iter().map(|name| product(name.as_str())).collect();
-        let settings = SuppressionSettings { everything: true, ..SuppressionSettings::default() };
-        let scopes = settings.scopes(&products);
-        assert_eq!(scopes.len(), MAX_PURCHASE_SCOPES);
-        let order = Purchase { scopes, from_server: true, ..purchase((0, 0, 1, false)) };
-        let mut purchases = Purchases::default();
-        assert!(!purchases.put(order.clone(), Timestamp(0)));
-        let mut active = ActiveSet::default();
-        active.add_purchase(&order, Timestamp(0));
-        assert_eq!(active.scopes.len(), MAX_PURCHASE_SCOPES);
-    }
-
-    #[test]
-    fn claims_take_no_room_from_a_server() {
-        let of = |order: u128, from_server| Purchase {
-            scopes: Box::new([Scope(order as u64)]),
-            at: Timestamp(order as i64),
-            until: Timestamp(1_000_000 + order as i64),
-            from_server,
-            ..purchase((order, 0, 1, false))
-        };
-        let (mut purchases, mut active) = (Purchases::default(), ActiveSet::default());
-        let first = of(1, true);
-        purchases.put(first.clone(), Timestamp(0));
-        active.add_purchase(&first, Timestamp(0));
-        for order in 2..MAX_ACTIVE as u128 * 2 {
-            let claim = of(order, false);
-            purchases.put(claim.clone(), Timestamp(0));
-            active.add_purchase(&claim, Timestamp(0));
-        }
-        assert_eq!(purchases.0.len(), MAX_PURCHASES);
-        assert_eq!(purchases.0[0], first);
-        assert_eq!(active.scopes.len(), MAX_ACTIVE + 1);
-        assert!(active.find(&[Scope(1)], Timestamp(5)).is_some_and(|found| found.from_server));
-        for order in 0..MAX_PURCHASES as u128 {
-            purchases.put(of(1_000_000 + order, true), Timestamp(0));
-        }
-        assert!(purchases.put(of(7, false), Timestamp(0)), "the claim itself made room");
-        assert!(purchases.0.iter().all(|own| own.from_server));
-    }
-
-    /// What happens to the purchases of a few nodes of one profile.
-    #[derive(Clone, Debug)]
-    enum Step {
-        Buy { node: usize, order: u128, scopes: Vec<u64>, lasts: i64, from_server: bool },
-        Lift { order: u128, lifted: bool },
-        Wait(i64),
-    }
-
-    fn any_step() -> impl Strategy<Value = Step> {
-        let buy = (0_usize..4, 0_u128..30, prop::collection::btree_set(1_u64..12, 0..4), 1_i64..40);
-        prop_oneof![
-            8 => (buy, any::<bool>()).prop_map(|((node, order, scopes, lasts), from_server)| Step::Buy {
-                node, order, scopes: scopes.into_iter().collect(), lasts, from_server,
-            }),
-            1 => (0_u128..30, any::<bool>()).prop_map(|(order, lifted)| Step::Lift { order, lifted }),
-            2 => (0_i64..15).prop_map(Step::Wait),
-        ]
-    }
-
-    fn computed_anew(nodes: &[Purchases], now: Timestamp, most: usize) -> ActiveSet {
-        let mut fresh = ActiveSet::default();
-        for one in nodes.iter().flat_map(|node| &node.0) {
-            fresh.add_purchase_within(one, now, most);
-        }
-        fresh
-    }
-
-    proptest! {
-        /// Two profiles of two nodes each, with limits that are reached all the time; they become one at the end.
-        #[test]
-        fn keeping_up_to_date_is_computing_anew(
-            steps in prop::collection::vec(any_step(), 0..60), most in 1_usize..6, most_purchases in 1_usize..6, most_scopes in 4_usize..12,
-        ) {
-            let mut nodes: [Purchases; 4] = Default::default();
-            let mut profiles = [ActiveSet::default(), ActiveSet::default()];
-            let mut now = Timestamp(0);
-            for (position, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Buy { node, order, scopes, lasts, from_server } => {
-                        let one = Purchase {
-                            order: Key(order),
-                            at: now,
-                            until: now.plus_us(lasts),
-                            position: Position(position as u64),
-                            scopes: scopes.into_iter().map(Scope).collect(),
-                            lifted: false,
-                            from_server,
-                        };
-                        let known = nodes[node].0.iter().any(|own| own.order == one.order);
-                        let made_room = nodes[node].put_within(one.clone(), now, most_purchases, most_scopes);
-                        let own = node / 2;
-                        if known || made_room {
-                            profiles[own] = computed_anew(&nodes[own * 2..own * 2 + 2], now, most);
-                        } else {
-                            profiles[own].add_purchase_within(&one, now, most);
-                        }
-                    }
-                    Step::Lift { order, lifted } => {
-                        nodes.iter_mut().for_each(|node| node.set_lifted(Key(order), lifted));
-                        for own in 0..2 {
-                            profiles[own] = computed_anew(&nodes[own * 2..own * 2 + 2], now, most);
-                        }
-                    }
-                    Step::Wait(time) => now = now.plus_us(time),
-                }
-                for (own, active) in profiles.iter_mut().enumerate() {
-                    active.expire(now);
-                    prop_assert_eq!(&*active, &computed_anew(&nodes[own * 2..own * 2 + 2], now, most));
-                }
-                for node in &nodes {
-                    let scopes: usize = node.0.iter().map(|one| one.scopes.len()).sum();
-                    prop_assert!(node.0.len() <= most_purchases && scopes <= most_scopes);
-                }
-            }
-            let [mut one, mut two] = profiles;
-            let again = two.clone();
-            two.union_within(&one, most);
-            one.union_within(&again, most);
-            prop_assert_eq!(&one, &two);
-            prop_assert_eq!(&one, &computed_anew(&nodes, now, most));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn who_is_suppressed_is_what_a_search_of_all_purchases_says(
-            bought in prop::collection::vec((0_u128..40, 0_i64..40, 1_u64..9, any::<bool>()), 0..30), now in 0_i64..60, left: prop::sample::Index,
-        ) {
-            let purchases: Vec<_> = bought.into_iter().map(purchase).collect();
-            let mut sides = [ActiveSet::default(), ActiveSet::default()];
-            let cut = left.index(purchases.len() + 1);
-            for (index, one) in purchases.iter().enumerate() {
-                sides[usize::from(index < cut)].add_purchase(one, Timestamp(0));
-            }
-            let [one, two] = sides;
-            let (mut forth, mut back) = (one.clone(), two.clone());
-            forth.union(&two);
-            back.union(&one);
-            prop_assert_eq!(&forth, &back);
-            forth.expire(Timestamp(now));
-            for scope in 1..10 {
-                let expected = purchases.iter().any(|one| {
-                    !one.lifted && one.until > Timestamp(now) && one.scopes.contains(&Scope(scope))
-                });
-                prop_assert_eq!(forth.find(&[Scope(scope)], Timestamp(now)).is_some(), expected);
-            }
-            let mut bytes = Vec::new();
-            forth.encode(&mut Encoder(&mut bytes));
-            Purchases(purchases.clone()).encode(&mut Encoder(&mut bytes));
-            let mut decoder = Decoder::new(&bytes);
-            prop_assert_eq!(ActiveSet::decode(&mut decoder), Ok(forth));
-            prop_assert_eq!(Purchases::decode(&mut decoder), Ok(Purchases(purchases)));
-        }
-    }
-}
+mod tests;

@@ -220,6 +220,17 @@ impl DedupWindow {
         Ok(seen)
     }
 
+    /// Reads where the ids stand in the filters, and where new ones will be put, and changes nothing: the look-ups do
+    /// not depend on each other, so their cache misses overlap. What is returned only depends on what was read.
+    pub fn touch(&self, ids: impl Iterator<Item = Key>) -> u64 {
+        let open = self.open.last().map(|(_, ids)| ids);
+        ids.fold(0, |read, id| {
+            let probe = Probe::of_id(id);
+            let maybe = self.filters.iter().fold(0, |read, filter| read + filter.touch(probe));
+            read ^ maybe ^ open.map_or(0, |ids| ids.touch(id))
+        })
+    }
+
     /// A handle that confirms filter hits outside the writer.
     pub fn reader(&self) -> DedupReader {
         DedupReader::new(self.shared.clone())

@@ -113,6 +113,12 @@ impl SharedFilter {
         }
     }
 
+    /// Reads a word of the key's line.
+    #[inline]
+    pub(crate) fn touch(&self, probe: Probe) -> u64 {
+        self.words(probe).and_then(|line| line.first()).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
     #[inline]
     fn words(&self, probe: Probe) -> Option<&[AtomicU64; LINE_WORDS]> {
         let line = probe.line(self.lines);

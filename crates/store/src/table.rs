@@ -41,6 +41,16 @@ pub enum Peek<'a, V> {
     Unknown,
 }
 
+impl<'a, V> Peek<'a, V> {
+    /// The row, if it is in memory.
+    pub fn present(self) -> Option<&'a V> {
+        match self {
+            Self::Present(row) => Some(row),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
 /// Rows to bring into memory before an epoch is applied. Bounded by the number of rows an epoch can name.
 #[derive(Debug, Default)]
 pub struct Wanted {

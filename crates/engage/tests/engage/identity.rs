@@ -198,7 +198,7 @@ proptest! {
             prop_assert!(after.parted.len() > before.parted.len());
             if id != anchor {
                 prop_assert_eq!(&after.aggregate, &before.aggregate);
-                prop_assert_eq!(&after.suppressed.scopes, &before.suppressed.scopes);
+                prop_assert_eq!(after.suppressed.scopes(), before.suppressed.scopes());
             } else {
                 prop_assert_eq!(after.aggregate.events, before.aggregate.events + 1);
             }

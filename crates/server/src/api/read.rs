@@ -68,7 +68,7 @@ pub(crate) fn shown(
             .collect(),
         suppressions: read
             .suppressed
-            .scopes
+            .scopes()
             .iter()
             .map(|active| SuppressionShown { until: iso(active.until.0), position: active.position.0 })
             .collect(),

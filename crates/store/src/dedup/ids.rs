@@ -54,6 +54,12 @@ impl IdSet {
         self.shards.get(shard_of(id)).is_some_and(|shard| shard.contains(id.0))
     }
 
+    /// Reads where an id stands or would be put.
+    pub(super) fn touch(&self, id: Key) -> u64 {
+        let Some(shard) = self.shards.get(shard_of(id)) else { return 0 };
+        shard.slots.get(id.0 as usize & shard.slots.len().wrapping_sub(1)).copied().map_or(0, u64::from)
+    }
+
     /// Appends all ids, in no particular order.
     pub(super) fn append_to(&self, out: &mut Vec<u128>) {
         out.reserve(self.len);

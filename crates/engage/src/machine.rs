@@ -4,7 +4,9 @@ use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToEras
 use crate::query::{Answer, Query};
 use crate::resolve::Step;
 use crate::settings::Settings;
-use crate::state::{COUNTS, Counts, ProfileRow, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS};
+use crate::state::{
+    COUNTS, Counts, ProfileRow, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS,
+};
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, TableId, Value, Wanted};
 use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
@@ -116,7 +118,7 @@ impl Machine for Engage {
             if profiles.last() != Some(&node.profile) {
                 profiles.push(node.profile);
             }
-            read ^= node.aggregate.as_ref().map_or(0, |aggregate| aggregate.events);
+            read ^= node.aggregate.as_ref().map_or(0, |aggregate| aggregate.touch());
         }
         for profile in profiles {
             if let Some(ProfileRow::Live(component)) = state.profiles.peek(profile).present() {

@@ -276,6 +276,11 @@ impl Value for Node {
         let refusals = self.refusals.as_ref().map_or(0, |refusals| 32 + refusals.latest.capacity() * 32);
         self.value.len() + device + aggregate + refusals
     }
+
+    fn touch(&self) -> u64 {
+        let value = self.value.first().copied().map_or(0, u64::from);
+        value ^ self.aggregate.as_ref().map_or(0, |aggregate| aggregate.touch())
+    }
 }
 
 /// A profile, under the key of its root.

@@ -11,6 +11,7 @@
 //! refuses the submission, which the door passes on as 503.
 
 mod apply;
+mod bodies;
 mod checkpointer;
 mod commit;
 mod mailbox;
@@ -25,6 +26,7 @@ use crate::error::{EngineError, SubmitError};
 use crate::machine::{AsOf, IssuedEffect, Machine};
 use crate::recovery::Opened;
 use apply::{Applier, Work};
+use bodies::Bodies;
 use checkpointer::Checkpointer;
 use commit::{Commit, Committer, Submission};
 use env::{Env, Thread};
@@ -192,6 +194,7 @@ impl<M: Machine> Engine<M> {
         };
         let retention = options.retention;
         let handle = shared.log.clone();
+        let bodies = Arc::new(Bodies::default());
         let committer = Committer {
             env: env.clone(),
             log,
@@ -200,6 +203,7 @@ impl<M: Machine> Engine<M> {
             inbox: Arc::clone(&shared.commits),
             applier: Arc::clone(&shared.work),
             status: Arc::clone(&shared.status),
+            bodies: Arc::clone(&bodies),
         };
         let applier = Applier {
             env: env.clone(),
@@ -210,6 +214,7 @@ impl<M: Machine> Engine<M> {
             committer: Arc::clone(&shared.commits),
             checkpointer: Arc::clone(&checkpoints),
             status: Arc::clone(&shared.status),
+            bodies,
             checkpoint_started_ns: env.clock.monotonic_ns(),
             housekeeping_ns: 0,
             tick_pending: false,

@@ -163,6 +163,11 @@ impl Aggregate {
         }
     }
 
+    /// Reads a word of each part that recording an event changes.
+    pub fn touch(&self) -> u64 {
+        self.events ^ self.recent.first().copied().map_or(0, u64::from)
+    }
+
     /// Takes in the aggregate of another node of the same profile. The order does not matter.
     pub fn combine(&mut self, other: &Self) {
         if other.events > 0 {

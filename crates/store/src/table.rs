@@ -20,6 +20,9 @@ use model::id::Key;
 use shards::{Shards, Slot};
 use std::sync::Arc;
 
+/// Rows that are read together before they are encoded.
+const TOUCHED_ROWS: usize = 64;
+
 /// A row: how it is stored and how much memory it holds.
 pub trait Value: Sized + Send + 'static {
     /// Appends the stored form. Equal values must give equal bytes: digests depend on it.
@@ -28,6 +31,11 @@ pub trait Value: Sized + Send + 'static {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
     /// Bytes on the heap that belong to this row, beyond its own size; an estimate.
     fn heap_bytes(&self) -> usize;
+    /// Reads a word of each part that encoding will read, so that the parts of many rows come into the processor's
+    /// cache together. What is returned only has to depend on what was read.
+    fn touch(&self) -> u64 {
+        0
+    }
 }
 
 /// What is known about a row without touching the disk.
@@ -348,11 +356,18 @@ impl<V: Value> AnyTable for Table<V> {
     fn encode_some(&mut self, limit: usize, chunk: &mut Chunk) -> usize {
         append(chunk, std::mem::take(&mut self.changes.early));
         let frozen = self.changes.generation - 1;
-        for _ in 0..limit {
-            let Some(key) = self.changes.pending.pop() else { break };
-            let Some(slot) = self.shards.get_mut(key) else { continue };
-            if slot.generation == frozen && !slot.encoded {
-                self.changes.encode(self.id, key, slot, chunk);
+        let mut left = limit;
+        while left > 0 && !self.changes.pending.is_empty() {
+            let from = self.changes.pending.len().saturating_sub(left.min(TOUCHED_ROWS));
+            let keys = self.changes.pending.split_off(from);
+            left -= keys.len();
+            let rows = keys.iter().filter_map(|key| self.shards.get(*key)?.value.as_deref());
+            std::hint::black_box(rows.fold(0, |read, row| read ^ row.touch()));
+            for key in keys {
+                let Some(slot) = self.shards.get_mut(key) else { continue };
+                if slot.generation == frozen && !slot.encoded {
+                    self.changes.encode(self.id, key, slot, chunk);
+                }
             }
         }
         self.changes.pending.len()

@@ -1,6 +1,7 @@
 //! The applying thread: the one writer of a shard's state.
 
 use super::EngineOptions;
+use super::bodies::Bodies;
 use super::checkpointer::Job;
 use super::commit::{Commit, DurableFrame, Submission, answer};
 use super::mailbox::Mailbox;
@@ -53,6 +54,7 @@ pub(crate) struct Applier<M: Machine> {
     pub(crate) committer: Arc<Mailbox<Commit>>,
     pub(crate) checkpointer: Arc<Mailbox<Job>>,
     pub(crate) status: Arc<Status>,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) checkpoint_started_ns: u64,
     pub(crate) housekeeping_ns: u64,
     pub(crate) tick_pending: bool,
@@ -146,6 +148,7 @@ impl<M: Machine> Applier<M> {
             self.tick_pending = false;
         }
         answer(waiters, outcome, self.core.progress().next_position);
+        self.bodies.give(frame.body);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The committing thread: gathers what waits, appends it with one sync, passes it on to be applied.
 
 use super::apply::Work;
+use super::bodies::Bodies;
 use super::mailbox::Mailbox;
 use super::status::Status;
 use super::{Applied, Done, EngineOptions};
@@ -54,6 +55,7 @@ pub(crate) struct Committer<L, M: Machine> {
     pub(crate) inbox: Arc<Mailbox<Commit>>,
     pub(crate) applier: Arc<Mailbox<Work<M>>>,
     pub(crate) status: Arc<Status>,
+    pub(crate) bodies: Arc<Bodies>,
 }
 
 impl<L: Log, M: Machine> Committer<L, M> {
@@ -117,16 +119,20 @@ impl<L: Log, M: Machine> Committer<L, M> {
                     received_at: log_time,
                     control: submission.control,
                     count: 0,
-                    body: Vec::with_capacity(submission.records.len()),
+                    body: Vec::new(),
                 });
                 waiters.push(Vec::new());
             }
             if let (Some(draft), Some(waiting)) = (drafts.last_mut(), waiters.last_mut()) {
                 draft.count += submission.count;
-                if draft.body.is_empty() {
-                    draft.body = submission.records;
-                } else {
-                    draft.body.extend_from_slice(&submission.records);
+                match waiting.len() {
+                    0 => draft.body = submission.records,
+                    1 => {
+                        let alone = std::mem::replace(&mut draft.body, self.bodies.take());
+                        draft.body.extend_from_slice(&alone);
+                        draft.body.extend_from_slice(&submission.records);
+                    }
+                    _ => draft.body.extend_from_slice(&submission.records),
                 }
                 waiting.push((submission.count, submission.done));
             }

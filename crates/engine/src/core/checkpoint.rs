@@ -4,6 +4,7 @@ use super::{Core, visit_all};
 use crate::core::progress::Progress;
 use crate::machine::Machine;
 use model::id::{Position, Term};
+use std::sync::Arc;
 use store::{Chunk, DedupInterval, StateDigest, Store, StoreError, Tables};
 
 /// How far the checkpoint in progress is.
@@ -26,7 +27,7 @@ pub(crate) struct Frozen {
 /// A part of a checkpoint. Slices of one checkpoint are written in order.
 pub struct Slice {
     /// Rows.
-    pub chunk: Chunk,
+    pub chunk: Arc<Chunk>,
     /// On the last slice: what completes the checkpoint.
     pub finish: Option<Finish>,
 }
@@ -68,8 +69,8 @@ pub struct Written {
 pub fn write_checkpoint(store: &Store, term: Term, slices: &[Slice]) -> Result<Written, StoreError> {
     let mut writer = store.checkpoint()?;
     for slice in slices {
-        // A copy: the slices are needed again if the disk refuses.
-        writer.add(slice.chunk.clone())?;
+        // Shared: the slices are needed again if the disk refuses.
+        writer.add(Arc::clone(&slice.chunk))?;
     }
     let Some(finish) = slices.last().and_then(|slice| slice.finish.as_ref()) else {
         let reason = "a checkpoint was written before its last slice was encoded".to_owned();
@@ -132,7 +133,7 @@ impl<M: Machine> Core<M> {
             waiting += table.encode_some(room, &mut chunk);
         });
         let finish = if waiting == 0 { self.finish_checkpoint() } else { None };
-        Slice { chunk, finish }
+        Slice { chunk: Arc::new(chunk), finish }
     }
 
     fn finish_checkpoint(&mut self) -> Option<Finish> {

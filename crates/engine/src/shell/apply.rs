@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use store::TableId;
 
-/// Rows encoded for a checkpoint between two frames: about a millisecond of work.
-const SLICE_ROWS: usize = 2_048;
+/// Rows encoded for a checkpoint between two frames: about half a millisecond of work.
+const SLICE_ROWS: usize = 512;
 /// How long the thread sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(20);
 /// How often timers, memory and checkpoints are looked at.

@@ -34,7 +34,7 @@ pub struct CheckpointMeta {
 /// A checkpoint in the making. Dropping it leaves nothing behind. For the checkpoint thread.
 pub struct CheckpointWriter {
     shared: Arc<Shared>,
-    chunks: Vec<Chunk>,
+    chunks: Vec<Arc<Chunk>>,
     buffered_bytes: usize,
     /// Runs written so far, oldest first.
     runs: Vec<(RunEntry, Arc<Run>)>,
@@ -75,7 +75,8 @@ impl Store {
 
 impl CheckpointWriter {
     /// Adds changed rows. A later change of a row replaces an earlier one, within a chunk and between chunks.
-    pub fn add(&mut self, chunk: Chunk) -> Result<(), StoreError> {
+    pub fn add(&mut self, chunk: impl Into<Arc<Chunk>>) -> Result<(), StoreError> {
+        let chunk = chunk.into();
         let inside = |row| chunk.value(row).is_some() || row.value.is_none();
         if !chunk.rows.iter().all(inside) {
             return Err(StoreError::TooLarge {
@@ -232,7 +233,7 @@ impl Drop for CheckpointWriter {
 }
 
 /// The last change of each row, in order of table and key.
-fn sorted(chunks: &[Chunk]) -> Result<Vec<Change>, StoreError> {
+fn sorted(chunks: &[Arc<Chunk>]) -> Result<Vec<Change>, StoreError> {
     let count = chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>();
     let limit = u32::MAX;
     if u32::try_from(count.max(chunks.len())).is_err() {

@@ -7,9 +7,11 @@
 //! stored sum in floating point, or depends on another crate of ours. The same facts give the same decision, on every
 //! machine, for ever: replay depends on it.
 
+pub mod audience;
 pub mod codec;
 pub mod consent;
 pub mod event;
+pub mod feature;
 pub mod id;
 pub mod identity;
 pub mod money;

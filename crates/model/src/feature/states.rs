@@ -1,0 +1,369 @@
+//! The features of one node, packed into one piece of memory.
+//!
+//! The bytes are a list of entries, sorted by feature: the distance to the feature before it, the length, the cells.
+//! Over all time there is one cell; in a window one cell per granule in which something happened, each behind its
+//! distance to the granule before it.
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::feature::cell::{Gathered, single};
+use crate::feature::value::Value;
+use crate::feature::window::Window;
+use crate::feature::{Aggregation, FeatureId, Slot};
+use crate::id::Timestamp;
+use std::ops::Range;
+
+const FORMAT_VERSION: u8 = 1;
+/// What a growing state may take more than it needs, in bytes.
+const SLACK_BYTES: usize = 24;
+
+/// What one node has gathered for every feature that ever saw an event of it.
+///
+/// Nothing here depends on the order of events; only granules that no window reaches any more are dropped, which
+/// changes no value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureStates {
+    bytes: Vec<u8>,
+}
+
+/// Where an entry begins, and the feature before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    offset: usize,
+    before: u32,
+}
+
+/// An entry.
+#[derive(Clone, Debug)]
+struct Entry {
+    id: u32,
+    cells: Range<usize>,
+}
+
+impl FeatureStates {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    fn entry(&self, cursor: Cursor) -> Option<Entry> {
+        let rest = self.bytes.get(cursor.offset..)?;
+        // Nearly every distance and length takes one byte.
+        if let [distance, length, ..] = rest
+            && *distance < 0x80
+            && *length < 0x80
+        {
+            let from = cursor.offset + 2;
+            return Some(Entry {
+                id: cursor.before.wrapping_add(u32::from(*distance)),
+                cells: from..from + usize::from(*length),
+            });
+        }
+        let mut decoder = Decoder::new(rest);
+        let distance = u32::try_from(decoder.varint().ok()?).ok()?;
+        let length = decoder.count().ok()?;
+        let from = self.bytes.len() - decoder.rest().len();
+        Some(Entry { id: cursor.before.wrapping_add(distance), cells: from..from + length })
+    }
+
+    /// The cells of a feature.
+    pub(crate) fn cells(&self, id: FeatureId) -> Option<&[u8]> {
+        let (_, found) = self.locate(Cursor::default(), id);
+        self.bytes.get(found?.cells)
+    }
+
+    /// Where the entry of a feature is, or where it would have to be.
+    fn locate(&self, mut cursor: Cursor, id: FeatureId) -> (Cursor, Option<Entry>) {
+        while let Some(entry) = self.entry(cursor) {
+            if entry.id >= id.0 {
+                return (cursor, (entry.id == id.0).then_some(entry));
+            }
+            cursor = Cursor { offset: entry.cells.end, before: entry.id };
+        }
+        (cursor, None)
+    }
+
+    /// Takes one event into a feature; `cursor` is where the search begins and where the next one may.
+    pub(crate) fn add(
+        &mut self,
+        cursor: &mut Cursor,
+        slot: &Slot,
+        at: Timestamp,
+        now: Timestamp,
+        value: &Value<'_>,
+    ) {
+        let window = slot.feature.window;
+        if window.is_some_and(|window| window.granule(at) < window.oldest(now)) {
+            return;
+        }
+        let (place, found) = self.locate(*cursor, slot.id);
+        *cursor = place;
+        if let Some(entry) = &found
+            && slot.feature.aggregation == Aggregation::Count
+            && self.bytes.get_mut(entry.cells.clone()).is_some_and(|cells| count_one(cells, window, at))
+        {
+            return;
+        }
+        let mut cell = Vec::with_capacity(SLACK_BYTES);
+        if let Some(window) = window {
+            Encoder(&mut cell).signed(window.granule(at));
+        }
+        if single(slot.feature.aggregation, at, value, &mut cell) {
+            self.put(place, found, slot, &cell, now);
+        }
+    }
+
+    /// Merges cells into the entry at a place.
+    fn put(&mut self, place: Cursor, found: Option<Entry>, slot: &Slot, cells: &[u8], now: Timestamp) {
+        let mut merged = Vec::with_capacity(cells.len() + SLACK_BYTES);
+        let (own, replaced) = match &found {
+            Some(entry) => (self.bytes.get(entry.cells.clone()).unwrap_or_default(), entry.cells.end),
+            None => (&[][..], place.offset),
+        };
+        merge_cells(slot, own, cells, now, &mut merged);
+        let mut fresh = Vec::with_capacity(merged.len() + 16);
+        let mut encoder = Encoder(&mut fresh);
+        encoder.varint(u64::from(slot.id.0.wrapping_sub(place.before)));
+        encoder.bytes(&merged);
+        let mut end = replaced;
+        if found.is_none()
+            && let Some(next) = self.entry(place)
+        {
+            // The distance of the one behind it is now counted from here.
+            let mut decoder = Decoder::new(self.bytes.get(place.offset..).unwrap_or_default());
+            if decoder.varint().is_ok() {
+                end = self.bytes.len() - decoder.rest().len();
+                encoder.varint(u64::from(next.id.wrapping_sub(slot.id.0)));
+            }
+        }
+        let grown = (self.bytes.len() + fresh.len()).saturating_sub(end - place.offset);
+        if grown > self.bytes.capacity() {
+            self.bytes.reserve_exact(grown + SLACK_BYTES - self.bytes.len());
+        }
+        self.bytes.splice(place.offset..end, fresh);
+    }
+
+    /// Takes in another state of the same node: what the older part of a log gave and what the newer part gave come
+    /// to what all of it would have given. `slots` are the features to take, sorted by id.
+    pub(crate) fn merge(&mut self, other: &Self, slots: &[&Slot], now: Timestamp) {
+        let mut cursor = Cursor::default();
+        for slot in slots {
+            let Some(cells) = other.cells(slot.id) else { continue };
+            let (place, found) = self.locate(cursor, slot.id);
+            cursor = place;
+            self.put(place, found, slot, cells, now);
+        }
+    }
+
+    /// Drops every feature that `keep` does not want, and what windows no longer reach.
+    pub(crate) fn sweep<'s>(&mut self, now: Timestamp, keep: impl Fn(FeatureId) -> Option<&'s Slot>) {
+        let mut swept = Self::default();
+        let mut cursor = Cursor::default();
+        let mut end = Cursor::default();
+        while let Some(entry) = self.entry(cursor) {
+            cursor = Cursor { offset: entry.cells.end, before: entry.id };
+            let Some(slot) = keep(FeatureId(entry.id)) else { continue };
+            let cells = self.bytes.get(entry.cells).unwrap_or_default();
+            let mut live = Vec::new();
+            merge_cells(slot, cells, &[], now, &mut live);
+            if live.is_empty() {
+                continue;
+            }
+            let mut encoder = Encoder(&mut swept.bytes);
+            encoder.varint(u64::from(entry.id.wrapping_sub(end.before)));
+            encoder.bytes(&live);
+            end.before = entry.id;
+        }
+        swept.bytes.shrink_to_fit();
+        *self = swept;
+    }
+
+    /// Appends the stored form.
+    pub fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.u8(FORMAT_VERSION);
+        encoder.bytes(&self.bytes);
+    }
+
+    /// Reads the stored form. The frame of every entry is checked; a cell that is damaged counts as nothing when it
+    /// is read.
+    pub fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let version = decoder.u8()?;
+        if version != FORMAT_VERSION {
+            return Err(DecodeError::Unknown(u64::from(version)));
+        }
+        let bytes = decoder.bytes()?;
+        let mut entries = Decoder::new(bytes);
+        let mut before = None;
+        while !entries.is_empty() {
+            let distance = u32::try_from(entries.varint()?).map_err(|_| DecodeError::Overlong)?;
+            let id = before.unwrap_or(0_u32).checked_add(distance).ok_or(DecodeError::Overlong)?;
+            if before.is_some_and(|before| before >= id) {
+                return Err(DecodeError::Unknown(u64::from(id)));
+            }
+            entries.bytes()?;
+            before = Some(id);
+        }
+        Ok(Self { bytes: bytes.to_vec() })
+    }
+}
+
+/// Counts one more in place. `false` if that is not possible, and then nothing was changed.
+fn count_one(cells: &mut [u8], window: Option<Window>, at: Timestamp) -> bool {
+    let offset = match window {
+        None => 0,
+        Some(window) => match count_offset(cells, window.granule(at)) {
+            Some(offset) => offset,
+            None => return false,
+        },
+    };
+    match cells.get_mut(offset) {
+        // A byte below 127 is all of the count, and has room for one more.
+        Some(byte) if *byte < 0x7F => {
+            *byte += 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Where the count of a granule begins.
+fn count_offset(cells: &[u8], wanted: i64) -> Option<usize> {
+    let mut decoder = Decoder::new(cells);
+    let mut granule = decoder.signed().ok()?;
+    while granule < wanted {
+        decoder.varint().ok()?;
+        granule = granule.saturating_add_unsigned(decoder.varint().ok()?);
+    }
+    (granule == wanted).then(|| cells.len() - decoder.rest().len())
+}
+
+/// The granules of a windowed feature, oldest first, each with its cell.
+struct Granules<'a> {
+    decoder: Decoder<'a>,
+    before: Option<i64>,
+}
+
+impl<'a> Granules<'a> {
+    fn of(cells: &'a [u8]) -> Self {
+        Self { decoder: Decoder::new(cells), before: None }
+    }
+
+    /// The next granule, if there is one; its cell is to be read from the decoder.
+    fn next(&mut self) -> Option<i64> {
+        let granule = match self.before {
+            None => self.decoder.signed().ok()?,
+            Some(before) => before.saturating_add_unsigned(self.decoder.varint().ok()?),
+        };
+        self.before = Some(granule);
+        Some(granule)
+    }
+}
+
+/// Appends the union of two lists of cells, without granules that are over at `now`.
+fn merge_cells(slot: &Slot, one: &[u8], two: &[u8], now: Timestamp, out: &mut Vec<u8>) {
+    let aggregation = slot.feature.aggregation;
+    let Some(window) = slot.feature.window else {
+        let mut gathered = Gathered::new(aggregation);
+        let mut any = false;
+        for cells in [one, two] {
+            any |= !cells.is_empty() && gathered.add(&mut Decoder::new(cells)).is_ok();
+        }
+        if any {
+            gathered.encode(out);
+        }
+        return;
+    };
+    let oldest = window.oldest(now);
+    let (mut left, mut right) = (Granules::of(one), Granules::of(two));
+    let (mut at_left, mut at_right) = (left.next(), right.next());
+    let mut written = None;
+    loop {
+        let granule = match (at_left, at_right) {
+            (Some(one), Some(two)) => one.min(two),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return,
+        };
+        let mut gathered = Gathered::new(aggregation);
+        for (side, at) in [(&mut left, &mut at_left), (&mut right, &mut at_right)] {
+            if *at == Some(granule) {
+                if gathered.add(&mut side.decoder).is_err() {
+                    return;
+                }
+                *at = side.next();
+            }
+        }
+        if granule < oldest {
+            continue;
+        }
+        match written {
+            None => Encoder(out).signed(granule),
+            Some(before) => Encoder(out).varint(granule.abs_diff(before)),
+        }
+        gathered.encode(out);
+        written = Some(granule);
+    }
+}
+
+/// The value of a feature over nodes at `now`, and the next instant at which time alone can change it
+/// ([`crate::feature::NEVER`] if none).
+pub(crate) fn read<'a>(
+    slot: &Slot,
+    nodes: impl Iterator<Item = &'a FeatureStates>,
+    now: Timestamp,
+) -> (Gathered<'a>, Timestamp) {
+    let mut gathered = Gathered::new(slot.feature.aggregation);
+    let mut oldest_live = None;
+    let oldest = slot.feature.window.map(|window| window.oldest(now));
+    for cells in nodes.filter_map(|node| node.cells(slot.id)) {
+        let Some(oldest) = oldest else {
+            let _ = gathered.add(&mut Decoder::new(cells));
+            continue;
+        };
+        let mut granules = Granules::of(cells);
+        while let Some(granule) = granules.next() {
+            let read = if granule < oldest {
+                Gathered::new(slot.feature.aggregation).add(&mut granules.decoder)
+            } else {
+                oldest_live = Some(oldest_live.map_or(granule, |own: i64| own.min(granule)));
+                gathered.add(&mut granules.decoder)
+            };
+            if read.is_err() {
+                break;
+            }
+        }
+    }
+    let next = match (slot.feature.window, oldest_live) {
+        (Some(window), Some(granule)) => window.end_of(granule),
+        _ => crate::feature::NEVER,
+    };
+    (gathered, next)
+}
+
+/// Whether a count is above zero at `now`, and the next instant at which time alone changes that.
+pub(crate) fn any<'a>(
+    slot: &Slot,
+    nodes: impl Iterator<Item = &'a FeatureStates>,
+    now: Timestamp,
+) -> (bool, Timestamp) {
+    let mut newest = None;
+    for cells in nodes.filter_map(|node| node.cells(slot.id)) {
+        if slot.feature.window.is_none() {
+            return (true, crate::feature::NEVER);
+        }
+        let mut granules = Granules::of(cells);
+        while let Some(granule) = granules.next() {
+            newest = newest.max(Some(granule));
+            if granules.decoder.varint().is_err() {
+                break;
+            }
+        }
+    }
+    match (slot.feature.window, newest) {
+        (Some(window), Some(granule)) if granule >= window.oldest(now) => (true, window.end_of(granule)),
+        _ => (false, crate::feature::NEVER),
+    }
+}

@@ -31,6 +31,7 @@ impl Engage {
         step.from_server = event.from_server;
         step.message = event.dedup_key;
         let Some(node) = step.resolve(&event) else { return };
+        step.outcome.subject = step.profile_of(node);
         let at = event.clamped_at(record.received_at, MAX_AGE_US);
         if let Some(row) = step.state.nodes.get_mut(node) {
             row.aggregate_mut().record(&event, record.position, at);

@@ -37,11 +37,14 @@ pub struct Outcome<C> {
     pub changes: Vec<C>,
     /// Subjects whose timer is set (`Some`, replacing the one before) or cleared (`None`).
     pub timers: Vec<(Key, Option<Timestamp>)>,
+    /// Whom an event turned out to be about, e.g. a profile: what the change feed says of it. `None` keeps the record
+    /// out of the feed.
+    pub subject: Option<Key>,
 }
 
 impl<C> Default for Outcome<C> {
     fn default() -> Self {
-        Self { reply: None, effects: Vec::new(), changes: Vec::new(), timers: Vec::new() }
+        Self { reply: None, effects: Vec::new(), changes: Vec::new(), timers: Vec::new(), subject: None }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::state::{
     COUNTS, Counts, ProfileRow, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS,
 };
 use crate::view::{Change, View};
-use engine::{AsOf, Machine, Outcome, TableId, Value, Wanted};
+use engine::{AsOf, Machine, Outcome, Subject, TableId, Value, Wanted};
 use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
 use model::id::{Key, Position, Timestamp};
 use model::identity::session_key;
@@ -31,7 +31,7 @@ impl Engage {
         step.from_server = event.from_server;
         step.message = event.dedup_key;
         let Some(node) = step.resolve(&event) else { return };
-        step.outcome.subject = step.profile_of(node);
+        step.outcome.subject = step.profile_of(node).map(|whole| Subject { whole, part: node });
         let at = event.clamped_at(record.received_at, MAX_AGE_US);
         if let Some(row) = step.state.nodes.get_mut(node) {
             row.aggregate_mut().record(&event, record.position, at);

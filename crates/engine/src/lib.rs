@@ -23,7 +23,7 @@ pub mod verify;
 
 pub use crate::core::progress::Progress;
 pub use error::{EngineError, SubmitError};
-pub use machine::{AsOf, Effect, IssuedEffect, Machine, Outcome};
+pub use machine::{AsOf, Effect, IssuedEffect, Machine, Outcome, Subject};
 pub use recovery::{OpenOptions, Opened, RecoveryReport};
 pub use shell::{Applied, Done, Engine, EngineOptions, Status};
 pub use store::{AnyTable, DedupOptions, Peek, Table, TableId, Tables, Value, Wanted};

@@ -37,9 +37,18 @@ pub struct Outcome<C> {
     pub changes: Vec<C>,
     /// Subjects whose timer is set (`Some`, replacing the one before) or cleared (`None`).
     pub timers: Vec<(Key, Option<Timestamp>)>,
-    /// Whom an event turned out to be about, e.g. a profile: what the change feed says of it. `None` keeps the record
-    /// out of the feed.
-    pub subject: Option<Key>,
+    /// Whom an event turned out to be about: what the change feed says of it. `None` keeps the record out of the feed.
+    pub subject: Option<Subject>,
+}
+
+/// Whom an event turned out to be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// E.g. the profile.
+    pub whole: Key,
+    /// The part of it that the event was counted under, e.g. a node. The feed stores it beside the profile: a back-fill
+    /// that reads old events needs to know it.
+    pub part: Key,
 }
 
 impl<C> Default for Outcome<C> {

@@ -115,10 +115,7 @@ impl<'a> Reader<'a> {
             self.at += 1;
         } else {
             loop {
-                self.space();
-                let key = self.string()?;
-                self.space();
-                self.punctuation(b':', "a colon")?;
+                let key = self.key()?;
                 if key.escaped {
                     each(self, &key.decode())?;
                 } else {
@@ -158,13 +155,42 @@ impl<'a> Reader<'a> {
     fn skip_value(&mut self) -> Result<(), JsonError> {
         match self.byte() {
             b'"' => self.string().map(|_| ()),
-            b'{' => self.object(|reader, _| reader.skip().map(|_| ())).map(|_| ()),
+            b'{' => self.skip_object(),
             b'[' => self.array(|reader| reader.skip().map(|_| ())).map(|_| ()),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
             _ => self.number(),
         }
+    }
+
+    /// What [`Reader::object`] does where nobody asks for the members.
+    fn skip_object(&mut self) -> Result<(), JsonError> {
+        self.open(b'{', "an object")?;
+        if self.peek() == b'}' {
+            self.at += 1;
+        } else {
+            loop {
+                self.key()?;
+                self.space();
+                self.skip_value()?;
+                if self.closes(b'}', "a comma or a closing brace")? {
+                    break;
+                }
+            }
+        }
+        self.depth_left += 1;
+        Ok(())
+    }
+
+    /// A member's key and the colon behind it.
+    #[inline]
+    fn key(&mut self) -> Result<RawText<'a>, JsonError> {
+        self.space();
+        let key = self.string()?;
+        self.space();
+        self.punctuation(b':', "a colon")?;
+        Ok(key)
     }
 
     fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), JsonError> {
@@ -205,40 +231,36 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn string(&mut self) -> Result<RawText<'a>, JsonError> {
+        let bytes = self.text.as_bytes();
+        let from = self.at + 1;
+        if self.byte() == b'"' {
+            let end = plain_end(bytes, from);
+            if bytes.get(end) == Some(&b'"') {
+                self.at = end + 1;
+                return Ok(RawText { inner: self.text.get(from..end).unwrap_or_default(), escaped: false });
+            }
+        }
+        self.unusual_string()
+    }
+
+    /// A string with escapes, or none.
+    #[cold]
+    fn unusual_string(&mut self) -> Result<RawText<'a>, JsonError> {
         self.punctuation(b'"', "a text in quotes")?;
         let from = self.at;
-        let mut escaped = false;
         loop {
-            self.plain_bytes();
+            self.at = plain_end(self.text.as_bytes(), self.at);
             match self.byte() {
                 b'"' => break,
-                b'\\' => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                b'\\' => self.escape()?,
                 _ => return Err(self.expected("a closing quote before the end or a control character")),
             }
         }
         let inner = self.since(from);
         self.at += 1;
-        Ok(RawText { inner, escaped })
-    }
-
-    /// Steps over bytes that mean themselves inside a string, eight at a time.
-    #[inline]
-    fn plain_bytes(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, tail) = rest.as_chunks::<8>();
-        for word in words {
-            let special = special_bytes(u64::from_le_bytes(*word));
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        self.at += tail.iter().take_while(|byte| **byte >= 0x20 && **byte != b'"' && **byte != b'\\').count();
+        Ok(RawText { inner, escaped: true })
     }
 
     fn escape(&mut self) -> Result<(), JsonError> {
@@ -301,6 +323,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
+    #[inline]
     fn space(&mut self) {
         while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
@@ -341,18 +364,33 @@ pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Where the bytes that mean themselves inside a string end, looking at eight at a time.
+#[inline]
+fn plain_end(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let (words, tail) = rest.as_chunks::<8>();
+    let mut at = from;
+    for word in words {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + tail.iter().take_while(|byte| **byte >= 0x20 && **byte != b'"' && **byte != b'\\').count()
+}
+
 /// Marks the bytes of a word that are quotes, backslashes or control characters, in their top bits. Marks above the
 /// lowest one may be false (borrows), so only the lowest counts.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
-    let quotes = word ^ (ONES * b'"' as u64);
-    let backslashes = word ^ (ONES * b'\\' as u64);
-    let quote_marks = quotes.wrapping_sub(ONES) & !quotes;
-    let backslash_marks = backslashes.wrapping_sub(ONES) & !backslashes;
-    let control_marks = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote_marks | backslash_marks | control_marks) & TOPS
+    let quotes = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(ONES * 0x20);
+    // A byte with its top bit set is none of them, and each of the three differences may have borrowed its own.
+    (quotes | backslashes | controls) & !word & TOPS
 }
 
 fn unescape(inner: &str, half: char) -> String {

@@ -120,10 +120,15 @@ pub(crate) fn clear_id<'a>(text: &'a str, bytes_max: usize, field: &str) -> Resu
     if id.len() > bytes_max {
         return Err(Problem::IdTooLong { max: bytes_max }.of(field));
     }
-    if id.chars().any(char::is_control) {
+    if !is_printable_ascii(id) && id.chars().any(char::is_control) {
         return Err(Problem::UnclearId.of(field));
     }
     Ok(id)
+}
+
+/// Whether no byte is a control character or a part of one. Looks at all bytes without branches, many at once.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~'))
 }
 
 /// Whether there is nothing but white space. Nearly all texts begin with something visible.

@@ -85,10 +85,12 @@ impl<'a> Item<'a> {
             let missing = Problem::Missing { advice: "name the call, e.g. \"track\"" };
             return Err(if self.unknown_kind { Problem::UnknownType } else { missing }.of("type"));
         };
-        if self.message_id.as_ref().is_some_and(|id| id.chars().nth(MAX_MESSAGE_ID_CHARACTERS).is_some()) {
-            return Err(Problem::TooLong { max: MAX_MESSAGE_ID_CHARACTERS }.of("messageId"));
-        }
         if let Some(message_id) = &self.message_id {
+            // A character has at least one byte.
+            let long = message_id.len() > MAX_MESSAGE_ID_CHARACTERS;
+            if long && message_id.chars().nth(MAX_MESSAGE_ID_CHARACTERS).is_some() {
+                return Err(Problem::TooLong { max: MAX_MESSAGE_ID_CHARACTERS }.of("messageId"));
+            }
             clear_id(message_id, usize::MAX, "messageId")?;
         }
         let (field, needed, advice) = match kind {

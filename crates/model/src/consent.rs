@@ -119,6 +119,17 @@ impl ConsentState {
         fits
     }
 
+    /// Whether the person whose nodes said all this agrees to a category.
+    pub fn stands<'a>(nodes: impl Iterator<Item = &'a Self>, category: &str) -> bool {
+        let name = kept_name(category);
+        let mut all = Self::default();
+        for node in nodes {
+            let said = node.categories.binary_search_by(|entry| entry.category.cmp(&name)).ok();
+            said.and_then(|at| node.categories.get(at)).into_iter().for_each(|entry| all.take(entry));
+        }
+        all.categories.first().is_some_and(|entry| entry.standing().0)
+    }
+
     /// Takes in all that another node said.
     pub fn combine(&mut self, other: &Self) {
         other.categories.iter().for_each(|theirs| self.take(theirs));

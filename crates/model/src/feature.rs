@@ -29,7 +29,7 @@ pub use value::Value;
 pub use window::Window;
 
 pub(crate) use cell::Gathered;
-pub(crate) use states::{Cursor, any, read};
+pub(crate) use states::{Cursor, Occurred, Scratch, any, read};
 
 use crate::audience::Filter;
 use crate::event::Event;
@@ -177,8 +177,10 @@ impl FeatureStates {
         now: Timestamp,
     ) {
         let mut cursor = Cursor::default();
+        let mut scratch = Scratch::default();
+        let mut occurred = Occurred { at, now, scratch: &mut scratch };
         for slot in slots {
-            slot.feature.contributions(event, |value| self.add(&mut cursor, slot, at, now, &value));
+            slot.feature.contributions(event, |value| self.add(&mut cursor, slot, &mut occurred, &value));
         }
     }
 }

@@ -227,6 +227,12 @@ impl Order {
         self.refunds.push(refund);
     }
 
+    /// Whether a refund of this id is known, and counts.
+    pub fn has_counted_refund(&self, refund_id: &str) -> bool {
+        let id = Key::of_text("refund", refund_id);
+        self.refunds.iter().any(|refund| refund.id == id && refund.counts)
+    }
+
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         let by_server = self.stated.is_some_and(|stated| stated.from_server);

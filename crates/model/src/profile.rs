@@ -5,11 +5,14 @@
 
 mod traits;
 
-pub use traits::{MAX_TRAIT_NAME_BYTES, MAX_TRAIT_VALUE_BYTES, MAX_TRAITS, MAX_TRAITS_BYTES, Trait, Traits};
+pub use traits::{
+    MAX_TRAIT_NAME_BYTES, MAX_TRAIT_VALUE_BYTES, MAX_TRAITS, MAX_TRAITS_BYTES, Trait, Traits, stated_names,
+};
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::consent::{ConsentState, Said};
 use crate::event::{Event, EventKind};
+use crate::feature::FeatureStates;
 use crate::id::{Key, Position, Timestamp};
 use crate::order::{self, Contribution};
 use crate::suppression::Purchases;
@@ -71,6 +74,9 @@ pub struct Aggregate {
     pub consent: ConsentState,
     /// Traits, categories and sums that found no room.
     pub lost: u32,
+    /// What audiences look at, of this node alone: combining leaves it as it is, see
+    /// [`crate::audience::Rulebook::value`].
+    pub features: FeatureStates,
     /// Encoded [`Recent`]s, oldest first: names repeat, and one allocation is smaller than twenty.
     recent: Vec<u8>,
 }
@@ -212,6 +218,7 @@ impl Aggregate {
             + self.orders.capacity() * size_of::<Key>()
             + self.consent.categories.capacity() * size_of::<crate::consent::CategoryConsent>()
             + self.recent.capacity()
+            + self.features.heap_bytes()
     }
 
     /// Appends the stored form.
@@ -235,6 +242,7 @@ impl Aggregate {
         self.consent.encode(encoder);
         encoder.varint(u64::from(self.lost));
         encoder.bytes(&self.recent);
+        self.features.encode(encoder);
     }
 
     /// Reads the stored form.
@@ -261,6 +269,7 @@ impl Aggregate {
         aggregate.consent = ConsentState::decode(decoder)?;
         aggregate.lost = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
         aggregate.recent = decoder.bytes()?.to_vec();
+        aggregate.features = FeatureStates::decode(decoder)?;
         Ok(aggregate)
     }
 }

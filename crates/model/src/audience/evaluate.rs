@@ -3,7 +3,7 @@
 use crate::audience::definition::DefinitionId;
 use crate::audience::program::{At, Leaf, Node, Program, Run, Source};
 use crate::audience::rulebook::Rulebook;
-use crate::feature::{FeatureStates, Value};
+use crate::feature::{FeatureId, FeatureStates, Value};
 use crate::id::Timestamp;
 
 /// What a rule can know of a person.
@@ -53,6 +53,20 @@ pub struct Explained {
 }
 
 impl Rulebook {
+    /// The value of a feature for a person at log time `now`, and an instant before which time alone cannot change it.
+    /// `None` if there is no such feature.
+    pub fn value<'p>(
+        &self,
+        feature: FeatureId,
+        person: &'p impl Person,
+        now: Timestamp,
+    ) -> Option<(Value<'p>, Timestamp)> {
+        let slot = self.feature(feature)?;
+        let nodes = (0..).map_while(|index| person.features(index));
+        let (gathered, next) = crate::feature::read(slot, nodes, now);
+        Some((gathered.value(slot.feature.aggregation), next))
+    }
+
     /// Whether a person is in an audience at log time `now`. `None` if there is no such audience.
     pub fn evaluate(&self, audience: DefinitionId, person: &impl Person, now: Timestamp) -> Option<Verdict> {
         let program = self.program(audience)?;

@@ -227,6 +227,29 @@ impl<'a> Gathered<'a> {
     }
 }
 
+/// Reads past a cell.
+pub(crate) fn skip(aggregation: Aggregation, decoder: &mut Decoder<'_>) -> Result<(), DecodeError> {
+    match aggregation {
+        Aggregation::Count
+        | Aggregation::Min
+        | Aggregation::Max
+        | Aggregation::FirstAt
+        | Aggregation::LastAt => decoder.varint().map(|_| ()),
+        Aggregation::Sum => decode_wide(decoder).map(|_| ()),
+        Aggregation::First | Aggregation::Last => placed(decoder).map(|_| ()),
+        Aggregation::Distinct => {
+            let count = bounded(decoder.count()?, DISTINCT_HASHES)?;
+            decoder.take(8 * count).map(|_| ())
+        }
+        Aggregation::Times => {
+            for _ in 0..bounded(decoder.count()?, MAX_TIMES)? {
+                decoder.varint()?;
+            }
+            Ok(())
+        }
+    }
+}
+
 fn bounded(count: usize, most: usize) -> Result<usize, DecodeError> {
     if count > most { Err(DecodeError::Unknown(count as u64)) } else { Ok(count) }
 }

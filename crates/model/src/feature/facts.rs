@@ -157,7 +157,11 @@ impl Property {
             }
             (Self::Context(path), _, _) => sent(event.context, path),
             (Self::Sent(path), _, _) => sent(event.properties, path),
-            _ => sent(event.properties, &[Box::from(self.bare_name())]),
+            _ => {
+                let value = sent(event.properties, &[Box::from(self.bare_name())]);
+                let is_number = matches!(self, Self::Price | Self::Quantity | Self::OrderValue);
+                if is_number { value.to_number() } else { value }
+            }
         }
     }
 

@@ -1,13 +1,13 @@
 //! The features of one node, packed into one piece of memory.
 //!
 //! The bytes are a list of entries, sorted by feature: the distance to the feature before it, the length, the cells.
-//! Over all time there is one cell; in a window one cell per granule in which something happened, each behind its
-//! distance to the granule before it.
+//! Over all time there is one cell; in a window one cell per granule in which something happened, newest first, each
+//! behind its distance to the granule after it: nearly every event changes the newest, and whether there was any is
+//! known from it alone.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::feature::cell::{Gathered, single};
+use crate::feature::cell::{Gathered, single, skip};
 use crate::feature::value::Value;
-use crate::feature::window::Window;
 use crate::feature::{Aggregation, FeatureId, Slot};
 use crate::id::Timestamp;
 use std::ops::Range;
@@ -30,6 +30,24 @@ pub struct FeatureStates {
 pub(crate) struct Cursor {
     offset: usize,
     before: u32,
+}
+
+/// When an event was, and log time.
+#[derive(Debug)]
+pub(crate) struct Occurred<'s> {
+    pub(crate) at: Timestamp,
+    pub(crate) now: Timestamp,
+    pub(crate) scratch: &'s mut Scratch,
+}
+
+/// Memory that the features of one event share.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The granule, where there is one, and the cell of the event alone.
+    cell: Vec<u8>,
+    /// Where in it the cell begins.
+    head: usize,
+    merged: Vec<u8>,
 }
 
 /// An entry.
@@ -92,28 +110,73 @@ impl FeatureStates {
         &mut self,
         cursor: &mut Cursor,
         slot: &Slot,
-        at: Timestamp,
-        now: Timestamp,
+        occurred: &mut Occurred<'_>,
         value: &Value<'_>,
     ) {
-        let window = slot.feature.window;
+        let (at, now) = (occurred.at, occurred.now);
+        let (aggregation, window) = (slot.feature.aggregation, slot.feature.window);
         if window.is_some_and(|window| window.granule(at) < window.oldest(now)) {
             return;
         }
         let (place, found) = self.locate(*cursor, slot.id);
         *cursor = place;
-        if let Some(entry) = &found
-            && slot.feature.aggregation == Aggregation::Count
-            && self.bytes.get_mut(entry.cells.clone()).is_some_and(|cells| count_one(cells, window, at))
+        let own = found.as_ref().and_then(|entry| self.cell_of(entry, slot, at));
+        if let Some(own) = &own
+            && aggregation == Aggregation::Count
+            && self.bytes.get_mut(own.clone()).is_some_and(count_one)
         {
             return;
         }
-        let mut cell = Vec::with_capacity(SLACK_BYTES);
+        let Occurred { scratch, .. } = occurred;
+        scratch.cell.clear();
         if let Some(window) = window {
-            Encoder(&mut cell).signed(window.granule(at));
+            Encoder(&mut scratch.cell).signed(window.granule(at));
         }
-        if single(slot.feature.aggregation, at, value, &mut cell) {
-            self.put(place, found, slot, &cell, now);
+        scratch.head = scratch.cell.len();
+        if !single(aggregation, at, value, &mut scratch.cell) {
+            return;
+        }
+        match own {
+            Some(own) if self.replace(own.clone(), aggregation, scratch) => {}
+            _ => self.put(place, found, slot, &scratch.cell, now),
+        }
+    }
+
+    /// Where the cell that an event belongs to is, if there is one.
+    fn cell_of(&self, entry: &Entry, slot: &Slot, at: Timestamp) -> Option<Range<usize>> {
+        let Some(window) = slot.feature.window else { return Some(entry.cells.clone()) };
+        let cells = self.bytes.get(entry.cells.clone())?;
+        let wanted = window.granule(at);
+        let mut granules = Granules::of(cells);
+        loop {
+            let granule = granules.next()?;
+            let start = cells.len() - granules.decoder.rest().len();
+            if granule < wanted {
+                return None;
+            }
+            skip(slot.feature.aggregation, &mut granules.decoder).ok()?;
+            if granule == wanted {
+                let end = cells.len() - granules.decoder.rest().len();
+                return Some(entry.cells.start + start..entry.cells.start + end);
+            }
+        }
+    }
+
+    /// Merges into a cell in place. `false` if its length would change, and then nothing was changed.
+    fn replace(&mut self, own: Range<usize>, aggregation: Aggregation, scratch: &mut Scratch) -> bool {
+        let cell = scratch.cell.get(scratch.head..).unwrap_or_default();
+        let Some(bytes) = self.bytes.get(own.clone()) else { return false };
+        let mut gathered = Gathered::new(aggregation);
+        let added =
+            gathered.add(&mut Decoder::new(bytes)).and_then(|()| gathered.add(&mut Decoder::new(cell)));
+        scratch.merged.clear();
+        gathered.encode(&mut scratch.merged);
+        match self.bytes.get_mut(own) {
+            Some(bytes) if added.is_ok() && bytes.len() == scratch.merged.len() => {
+                bytes.copy_from_slice(&scratch.merged);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -211,54 +274,39 @@ impl FeatureStates {
     }
 }
 
-/// Counts one more in place. `false` if that is not possible, and then nothing was changed.
-fn count_one(cells: &mut [u8], window: Option<Window>, at: Timestamp) -> bool {
-    let offset = match window {
-        None => 0,
-        Some(window) => match count_offset(cells, window.granule(at)) {
-            Some(offset) => offset,
-            None => return false,
-        },
-    };
-    match cells.get_mut(offset) {
-        // A byte below 127 is all of the count, and has room for one more.
-        Some(byte) if *byte < 0x7F => {
+/// Counts one more in place. `false` if the count has no room for it, and then nothing was changed.
+fn count_one(cell: &mut [u8]) -> bool {
+    if cell.iter().all(|byte| byte & 0x7F == 0x7F) {
+        return false;
+    }
+    for byte in cell {
+        if *byte & 0x7F != 0x7F {
             *byte += 1;
-            true
+            break;
         }
-        _ => false,
+        *byte &= 0x80;
     }
+    true
 }
 
-/// Where the count of a granule begins.
-fn count_offset(cells: &[u8], wanted: i64) -> Option<usize> {
-    let mut decoder = Decoder::new(cells);
-    let mut granule = decoder.signed().ok()?;
-    while granule < wanted {
-        decoder.varint().ok()?;
-        granule = granule.saturating_add_unsigned(decoder.varint().ok()?);
-    }
-    (granule == wanted).then(|| cells.len() - decoder.rest().len())
-}
-
-/// The granules of a windowed feature, oldest first, each with its cell.
+/// The granules of a windowed feature, newest first, each with its cell.
 struct Granules<'a> {
     decoder: Decoder<'a>,
-    before: Option<i64>,
+    after: Option<i64>,
 }
 
 impl<'a> Granules<'a> {
     fn of(cells: &'a [u8]) -> Self {
-        Self { decoder: Decoder::new(cells), before: None }
+        Self { decoder: Decoder::new(cells), after: None }
     }
 
     /// The next granule, if there is one; its cell is to be read from the decoder.
     fn next(&mut self) -> Option<i64> {
-        let granule = match self.before {
+        let granule = match self.after {
             None => self.decoder.signed().ok()?,
-            Some(before) => before.saturating_add_unsigned(self.decoder.varint().ok()?),
+            Some(after) => after.saturating_sub_unsigned(self.decoder.varint().ok()?),
         };
-        self.before = Some(granule);
+        self.after = Some(granule);
         Some(granule)
     }
 }
@@ -283,7 +331,7 @@ fn merge_cells(slot: &Slot, one: &[u8], two: &[u8], now: Timestamp, out: &mut Ve
     let mut written = None;
     loop {
         let granule = match (at_left, at_right) {
-            (Some(one), Some(two)) => one.min(two),
+            (Some(one), Some(two)) => one.max(two),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return,
         };
@@ -297,11 +345,11 @@ fn merge_cells(slot: &Slot, one: &[u8], two: &[u8], now: Timestamp, out: &mut Ve
             }
         }
         if granule < oldest {
-            continue;
+            return;
         }
         match written {
             None => Encoder(out).signed(granule),
-            Some(before) => Encoder(out).varint(granule.abs_diff(before)),
+            Some(after) => Encoder(out).varint(granule.abs_diff(after)),
         }
         gathered.encode(out);
         written = Some(granule);
@@ -325,15 +373,10 @@ pub(crate) fn read<'a>(
         };
         let mut granules = Granules::of(cells);
         while let Some(granule) = granules.next() {
-            let read = if granule < oldest {
-                Gathered::new(slot.feature.aggregation).add(&mut granules.decoder)
-            } else {
-                oldest_live = Some(oldest_live.map_or(granule, |own: i64| own.min(granule)));
-                gathered.add(&mut granules.decoder)
-            };
-            if read.is_err() {
+            if granule < oldest || gathered.add(&mut granules.decoder).is_err() {
                 break;
             }
+            oldest_live = Some(oldest_live.map_or(granule, |own: i64| own.min(granule)));
         }
     }
     let next = match (slot.feature.window, oldest_live) {
@@ -354,13 +397,7 @@ pub(crate) fn any<'a>(
         if slot.feature.window.is_none() {
             return (true, crate::feature::NEVER);
         }
-        let mut granules = Granules::of(cells);
-        while let Some(granule) = granules.next() {
-            newest = newest.max(Some(granule));
-            if granules.decoder.varint().is_err() {
-                break;
-            }
-        }
+        newest = newest.max(Granules::of(cells).next());
     }
     match (slot.feature.window, newest) {
         (Some(window), Some(granule)) if granule >= window.oldest(now) => (true, window.end_of(granule)),

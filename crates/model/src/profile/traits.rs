@@ -77,6 +77,12 @@ impl Traits {
         }
     }
 
+    /// The trait of that name.
+    pub fn get(&self, name: &str) -> Option<&Trait> {
+        let at = self.items.binary_search_by(|item| item.name.as_ref().cmp(name)).ok()?;
+        self.items.get(at)
+    }
+
     /// Takes in the traits of another node: of each name the latest. Unbounded beyond the bounds of the nodes.
     pub fn combine(&mut self, other: &Self) {
         for theirs in &other.items {
@@ -132,6 +138,11 @@ fn is_contact(name: &str, value: &[u8]) -> bool {
     let named =
         ["email", "emailaddress", "mail", "phone", "phonenumber", "mobile", "mobilephone", "telephone"];
     named.contains(&folded.as_str()) || value.contains(&b'@')
+}
+
+/// The names of the traits that a JSON object states.
+pub fn stated_names(object: &[u8]) -> impl Iterator<Item = &str> {
+    members(object).map(|(name, _)| name)
 }
 
 /// The members of a JSON object, names without their quotes. Ends early at anything that is not JSON.

@@ -15,12 +15,13 @@ use model::id::Timestamp;
 use model::seal::Keys;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -163,7 +164,13 @@ impl Door {
         let budget = Budget::new(options.in_flight_bytes_max);
         let mut address = options.listen;
         let threads = options.threads.max(1);
-        let shared = Arc::new(Shared { door: self, options, budget, counters: Counters::default() });
+        let shared = Arc::new(Shared {
+            door: self,
+            options,
+            budget,
+            counters: Counters::default(),
+            closing: AtomicBool::new(false),
+        });
         for number in 0..threads {
             let listener = listen(address).map_err(|cause| DoorError::Listen { address, cause })?;
             address = listener.local_addr().map_err(|cause| DoorError::Listen { address, cause })?;
@@ -193,6 +200,8 @@ impl OpenDoor {
 
     /// Stops accepting, lets open requests finish within their time, then ends the threads.
     pub fn close(&self) {
+        // Before the word that wakes the connections, which then look at it.
+        self.shared.closing.store(true, Ordering::Release);
         self.closing.send_replace(true);
     }
 }
@@ -203,6 +212,8 @@ pub(crate) struct Shared {
     pub(crate) options: DoorOptions,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
+    /// What `closing` says, for connections to look at cheaply.
+    closing: AtomicBool,
 }
 
 impl Shared {
@@ -316,10 +327,24 @@ async fn serve(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    // A connection that breaks is the client's affair: it sends again.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = closed.wait_for(|closed| *closed) => connection.as_mut().graceful_shutdown(),
+    {
+        // Asked once, it wakes this task by itself: asking again at each of a connection's steps would cost more than
+        // some of the steps.
+        let mut closing = pin!(closed.wait_for(|closed| *closed));
+        let mut asked = false;
+        let ended = poll_fn(|context| {
+            if (!asked || shared.closing.load(Ordering::Acquire)) && closing.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(false);
+            }
+            asked = true;
+            connection.as_mut().poll(context).map(|_| true)
+        });
+        // A connection that breaks is the client's affair: it sends again.
+        if ended.await {
+            return;
+        }
     }
+    connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
+/// What a record may be longer than the bytes it was read from, without its buffer growing.
+const ROOM_BYTES: usize = 256;
 /// The longest `User-Agent` header that is kept, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 512;
 
@@ -60,9 +62,12 @@ impl Encoding<'_> {
         envelope.check_sizes(&self.settings.limits)?;
         let seen = Seen::by(sender);
         // Records are about as long as what they were read from.
-        let records = Vec::with_capacity(envelope.bytes().min(self.settings.limits.records_bytes_max));
+        let room_bytes = envelope.bytes() + ROOM_BYTES;
+        let records = Vec::with_capacity(room_bytes.min(self.settings.limits.records_bytes_max));
         let mut encoded = Encoded { records, count: 0 };
-        let mut scratch = Vec::new();
+        // One event of a batch is about as long as another; growing a buffer costs more than reading does.
+        let mean_bytes = encoded.records.capacity() / envelope.items.len().max(1);
+        let mut scratch = Vec::with_capacity(mean_bytes + ROOM_BYTES);
         for (index, item) in envelope.items.iter().enumerate() {
             scratch.clear();
             self.encode_item(envelope, item, sender, &seen, &mut scratch)
@@ -206,18 +211,24 @@ fn completed_context<'a>(
     context: &Context<'a>,
     seen: &Seen,
 ) -> Cow<'a, str> {
-    let mut completed = Cow::Borrowed(context.raw);
-    if let Some(ip) = seen.ip.as_ref().filter(|_| !context.has_ip) {
-        add_member(completed.to_mut(), "ip", ip);
+    let ip = seen.ip.as_deref().filter(|_| !context.has_ip);
+    let user_agent = seen.user_agent.as_deref().filter(|_| !context.has_user_agent);
+    let integrations = item.integrations.or(envelope.integrations).filter(|_| !context.has_integrations);
+    let added = [("ip", ip), ("userAgent", user_agent), ("integrations", integrations)];
+    // Each member takes two quotes, a colon and a comma besides.
+    let added_bytes: usize =
+        added.iter().filter_map(|(key, value)| Some(key.len() + value.as_ref()?.len() + 4)).sum();
+    if added_bytes == 0 {
+        return Cow::Borrowed(context.raw);
     }
-    if let Some(user_agent) = seen.user_agent.as_ref().filter(|_| !context.has_user_agent) {
-        add_member(completed.to_mut(), "userAgent", user_agent);
+    let mut completed = String::with_capacity(context.raw.len() + added_bytes + 2);
+    completed.push_str(context.raw);
+    for (key, value) in added {
+        if let Some(value) = value {
+            add_member(&mut completed, key, value);
+        }
     }
-    let integrations = item.integrations.or(envelope.integrations);
-    if let Some(integrations) = integrations.filter(|_| !context.has_integrations) {
-        add_member(completed.to_mut(), "integrations", integrations);
-    }
-    completed
+    Cow::Owned(completed)
 }
 
 /// Adds a member to a JSON object that lacks it; an empty text becomes an object.

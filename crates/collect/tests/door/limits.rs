@@ -111,3 +111,19 @@ fn closing_lets_open_requests_finish() {
         assert!(tokio::net::TcpStream::connect(door.open.address()).await.is_err(), "and nobody listens");
     });
 }
+
+/// Long before the time for the next head is over, and whether or not there was a request before.
+#[test]
+fn closing_ends_idle_connections_at_once() {
+    let door = door(|options, _| options.head_timeout = Duration::from_secs(600));
+    wait(async {
+        let mut used = Client::to(&door).await;
+        used.send(&post("/v1/page", PAGE)).await;
+        assert_eq!(used.answer().await.unwrap().status, 200);
+        let mut unused = Client::to(&door).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        door.open.close();
+        assert!(used.answer().await.is_none(), "an idle connection ends");
+        assert!(unused.answer().await.is_none(), "and one that was never used");
+    });
+}

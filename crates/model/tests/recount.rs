@@ -1,5 +1,6 @@
 //! Features and audiences against a straightforward recount from the raw events, at every event and at every instant
 //! at which time alone changes something. The recount shares no code with the library.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail by panicking")]
 
 #[path = "recount/generate.rs"]
 mod generate;

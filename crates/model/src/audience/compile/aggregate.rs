@@ -1,9 +1,7 @@
 //! Functions over events: aggregations, funnels and the times of events.
 
-use super::{
-    Compiler, Kind, MAX_FILTER_COST, MAX_FUNNEL_STEPS, Type, Typed, bad_length, near_lengths,
-    no_such_property, text_argument, wrong_count,
-};
+use super::faults::{bad_length, near_lengths, no_such_property, one_argument, text_argument, wrong_count};
+use super::{Compiler, Kind, MAX_FILTER_COST, MAX_FUNNEL_STEPS, Type, Typed};
 use crate::audience::filter::Filter;
 use crate::audience::problem::{Fault, RuleCode, Span};
 use crate::audience::program::{Funnel, Node};
@@ -108,7 +106,7 @@ impl Compiler<'_> {
     /// `since(instant)`: it remains the instant, and only says that it is to be compared with now.
     pub(super) fn since(&mut self, call: &Call, span: Span) -> Result<Typed, Fault> {
         let form = "since(last_at(\"Event\")) < duration(\"3d\")";
-        let inner = self.value(super::one_argument(call, form)?)?;
+        let inner = self.value(one_argument(call, form)?)?;
         let at = match inner.of {
             Type::Time => inner.at,
             Type::Sent => self.push(Node::ToTime(inner.at), span, 2),

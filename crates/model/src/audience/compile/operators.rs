@@ -1,9 +1,7 @@
 //! Operators, comparisons and tests of text.
 
-use super::{
-    Compiler, Kind, MAX_LIST_VALUES, MAX_PATTERN_BYTES, MAX_PATTERN_MEMORY_BYTES, Type, Typed,
-    no_such_function, text_argument,
-};
+use super::faults::{no_such_function, text_argument};
+use super::{Compiler, Kind, MAX_LIST_VALUES, MAX_PATTERN_BYTES, MAX_PATTERN_MEMORY_BYTES, Type, Typed};
 use crate::audience::problem::{Fault, RuleCode, Span};
 use crate::audience::program::{Comparison, Node, Operator, TextTest};
 use crate::audience::syntax::{Call, Expression};
@@ -308,7 +306,8 @@ impl Compiler<'_> {
         let built = RegexBuilder::new(part).size_limit(MAX_PATTERN_MEMORY_BYTES).nest_limit(32).build();
         let pattern = built.map_err(|error| {
             let reason = error.to_string();
-            let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let last = last.trim_end_matches('.').to_lowercase();
             let advice = "Patterns are those of RE2: no look-around, no back-references, bounded repetition.";
             Fault::new(RuleCode::Pattern, at, format!("the pattern cannot be used: {last}"), advice)
         })?;

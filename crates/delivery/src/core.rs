@@ -12,6 +12,7 @@ mod queue;
 mod stats;
 
 pub use breaker::BreakerState;
+pub(crate) use bucket::Bucket;
 pub use stats::{Hold, LAG_BUCKETS, Lag, LaneStatus};
 
 use crate::error::OptionsError;
@@ -99,6 +100,8 @@ pub struct Core {
     /// A command asks for the next step to be synced.
     sync_now: bool,
     rewrite: bool,
+    /// Nothing new begins.
+    stopping: bool,
 }
 
 impl Core {
@@ -113,6 +116,7 @@ impl Core {
             unsynced: false,
             sync_now: false,
             rewrite: false,
+            stopping: false,
         };
         for options in options {
             options.validate()?;
@@ -126,7 +130,9 @@ impl Core {
             }
             let known = core.ledger.number_of(&options.name);
             if known.is_none() && core.ledger.lanes.len() >= LANES_MAX {
-                return Err(bad("is one too many: the journal holds no more than 1,024, former ones included"));
+                return Err(bad(
+                    "is one too many: the journal holds no more than 1,024, former ones included",
+                ));
             }
             let number = known.unwrap_or_else(|| core.ledger.next_number());
             if known.is_none() {
@@ -147,12 +153,12 @@ impl Core {
             lane.expire(index, now, chance, book, &mut step.actions);
             lane.take_resends(now, book);
             lane.queue.promote(now.monotonic_us);
-            if let Some(ledger) = book.ledger.lanes.get(&lane.number) {
+            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !self.stopping) {
                 lane.begin(index, now, ledger, &mut self.serial, &mut step.actions);
             }
             send_sync |= lane.send(index, now, book, &mut step.actions);
             lane.flush(book);
-            if let Some(ledger) = book.ledger.lanes.get(&lane.number)
+            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !self.stopping)
                 && let Some((after, limit)) = lane.wants(ledger)
             {
                 step.actions.push(Action::Fetch { lane: index, after, limit });
@@ -205,6 +211,16 @@ impl Core {
         }
     }
 
+    /// Begins nothing new from now on; what is under way may end.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether an attempt is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.attempts.is_empty())
+    }
+
     /// Takes in permits, one for each request of the attempt.
     pub fn on_permits(&mut self, attempt: AttemptId, permits: &[Permit], now: Moment) {
         let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
@@ -224,7 +240,7 @@ impl Core {
     /// When something becomes due by itself.
     fn wake_at_us(&self, now: Moment) -> Option<u64> {
         let sync_us = self.unsynced.then(|| self.synced_us.saturating_add(SYNC_EVERY_US));
-        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at_us(now));
+        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at_us(now, self.stopping));
         lanes.chain(sync_us).min()
     }
 

@@ -32,7 +32,9 @@ pub enum CommandError {
     #[error("no destination is called {0}: list the destinations to see their names")]
     NoSuchLane(String),
     /// The lane has no such dead letter.
-    #[error("{lane} has no dead letter {id}: it was re-sent or discarded, or never died; list the dead letters")]
+    #[error(
+        "{lane} has no dead letter {id}: it was re-sent or discarded, or never died; list the dead letters"
+    )]
     NoSuchDeadLetter {
         /// The lane.
         lane: String,

@@ -26,18 +26,19 @@ mod parcel;
 mod run;
 
 pub use crate::core::{
-    Action, AttemptId, BreakerState, Core, Hold, Lag, LaneStatus, Step, Supplies, LAG_BUCKETS,
+    Action, AttemptId, BreakerState, Core, Hold, LAG_BUCKETS, Lag, LaneStatus, Step, Supplies,
 };
 pub use crate::error::{CommandError, JournalError, OptionsError};
-pub use crate::journal::{Journal, JournalOptions, JournalKeys};
+pub use crate::journal::{Journal, JournalKeys, JournalOptions};
 pub use crate::ledger::{DeadLetter, DeadReason, Entry, Ledger, Tries};
 pub use crate::options::{
-    BreakerOptions, DeadLetterOptions, LaneOptions, RateOptions, RetryOptions, LANES_MAX,
+    BreakerOptions, DeadLetterOptions, LANES_MAX, LaneOptions, RateOptions, RetryOptions,
 };
 pub use crate::parcel::{
-    Class, Destination, Later, Moment, Outcome, Parcel, Permit, PermitRequest, Permits, Source, SourceError,
-    Supply, BODY_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
+    BODY_BYTES_MAX, Class, Destination, IDEMPOTENCY_KEY_BYTES_MAX, Later, Moment, Outcome, Parcel, Permit,
+    PermitRequest, Permits, Source, SourceError, Supply,
 };
+pub use crate::run::{LaneParts, RunError, Runner, RunnerOptions, run};
 
 /// The machine, for destinations that write files: a destination may use what this crate uses, and nothing else.
 pub use env;

@@ -87,7 +87,9 @@ pub struct Supply {
 
 /// A source that cannot answer now.
 #[derive(Debug, Error)]
-#[error("the source of effects does not answer: {0}. It is asked again; look at the shard's state if this goes on")]
+#[error(
+    "the source of effects does not answer: {0}. It is asked again; look at the shard's state if this goes on"
+)]
 pub struct SourceError(pub String);
 
 /// Where the parcels of one lane come from. It must give the same parcels again after a restart, as long as they lie

@@ -17,10 +17,16 @@ pub enum BreakerState {
 
 #[derive(Debug)]
 enum State {
-    Closed { failures: u32 },
-    Open { until_us: u64 },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until_us: u64,
+    },
     /// `probe` is the attempt that tries; `None` while none has begun.
-    HalfOpen { probe: Option<u64> },
+    HalfOpen {
+        probe: Option<u64>,
+    },
 }
 
 /// Whether an attempt may begin.
@@ -160,19 +166,30 @@ mod tests {
         for (begin_ms, open_ms) in [(0, 100), (100, 200), (300, 300), (600, 300)] {
             assert_eq!(memory.until, at(begin_ms + open_ms).at);
             assert_eq!(breaker.success(6), None, "a late success does not close it");
-            assert_eq!(breaker.leave(at(begin_ms + open_ms - 1).monotonic_us), Leave::Wait(Some((begin_ms + open_ms) * 1_000)));
+            assert_eq!(
+                breaker.leave(at(begin_ms + open_ms - 1).monotonic_us),
+                Leave::Wait(Some((begin_ms + open_ms) * 1_000))
+            );
             // A restart in the middle changes nothing.
             breaker = Breaker::restore(options, memory, at(begin_ms + open_ms - 1));
             assert_eq!(breaker.leave(at(begin_ms + open_ms).monotonic_us), Leave::Probe);
             breaker.begin_probe(7);
-            assert_eq!(breaker.leave(at(begin_ms + open_ms).monotonic_us), Leave::Wait(None), "one probe at a time");
+            assert_eq!(
+                breaker.leave(at(begin_ms + open_ms).monotonic_us),
+                Leave::Wait(None),
+                "one probe at a time"
+            );
             assert_eq!(breaker.failure(6, at(begin_ms + open_ms)), None, "only the probe counts");
             memory = breaker.failure(7, at(begin_ms + open_ms)).unwrap();
         }
         assert_eq!(breaker.leave(at(1_200).monotonic_us), Leave::Probe);
         breaker.begin_probe(8);
         breaker.withdraw(8);
-        assert_eq!(breaker.leave(at(1_200).monotonic_us), Leave::Probe, "a probe that was not sent is given again");
+        assert_eq!(
+            breaker.leave(at(1_200).monotonic_us),
+            Leave::Probe,
+            "a probe that was not sent is given again"
+        );
         breaker.begin_probe(9);
         assert_eq!(breaker.success(9), Some(BreakerMemory::default()));
         assert_eq!(breaker.leave(at(1_200).monotonic_us), Leave::Go);

@@ -39,7 +39,12 @@ impl Core {
     ) -> Result<Vec<DeadLetter>, CommandError> {
         let (_, ledger) = self.find(lane)?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(ledger.dead.range((from, Bound::Unbounded)).take(limit).map(|(_, letter)| letter.clone()).collect())
+        Ok(ledger
+            .dead
+            .range((from, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, letter)| letter.clone())
+            .collect())
     }
 
     /// Sends a dead letter again, out of order. It stays in the list until it is delivered; if it dies again, it rests

@@ -115,7 +115,8 @@ impl Lane {
             || (ledger.ahead.len() >= self.options.ahead_max && at_the_front)
             || room == 0;
         // Small pieces cost a call each: while there is something to do, ask only when a quarter is free.
-        let worthwhile = room >= self.options.window_parcels_max.div_ceil(4) || self.queue.ready_parcels() == 0;
+        let worthwhile =
+            room >= self.options.window_parcels_max.div_ceil(4) || self.queue.ready_parcels() == 0;
         if self.fetching || self.idle || full || !worthwhile {
             return None;
         }
@@ -190,7 +191,14 @@ impl Lane {
     }
 
     /// A parcel that is in the queue dies.
-    pub(crate) fn kill(&mut self, id: EffectId, reason: DeadReason, detail: &str, now: Moment, book: &mut Book<'_>) {
+    pub(crate) fn kill(
+        &mut self,
+        id: EffectId,
+        reason: DeadReason,
+        detail: &str,
+        now: Moment,
+        book: &mut Book<'_>,
+    ) {
         if let Some(item) = self.queue.remove(id) {
             self.bury(item, reason, detail, now, book);
         }
@@ -249,7 +257,6 @@ impl Lane {
         }
         forgotten
     }
-
 
     pub(crate) fn parcel(&self, id: EffectId) -> Option<&Parcel> {
         self.queue.get(id).map(|item| &item.parcel)

@@ -223,7 +223,6 @@ impl Queue {
         }
     }
 
-
     /// Ids of a subject's parcels that are not under way.
     pub(crate) fn waiting_of(&self, key: Key) -> Vec<EffectId> {
         self.subjects.get(&key).map(|subject| subject.queue.iter().copied().collect()).unwrap_or_default()
@@ -266,16 +265,26 @@ impl Queue {
         let bytes: usize = self.items.values().map(|item| item.parcel.size_bytes()).sum();
         assert_eq!(bytes, self.held_bytes);
         let count = |state: fn(&State) -> bool| -> usize {
-            self.subjects.values().filter(|subject| state(&subject.state)).map(|subject| subject.queue.len()).sum()
+            self.subjects
+                .values()
+                .filter(|subject| state(&subject.state))
+                .map(|subject| subject.queue.len())
+                .sum()
         };
         assert_eq!(count(|state| *state == State::Ready), self.ready_parcels);
         for (due_us, key) in &self.waiting {
             assert_eq!(self.subjects.get(key).map(|subject| subject.state), Some(State::Waiting(*due_us)));
         }
-        let waiting = self.subjects.values().filter(|subject| matches!(subject.state, State::Waiting(_))).count();
+        let waiting =
+            self.subjects.values().filter(|subject| matches!(subject.state, State::Waiting(_))).count();
         assert_eq!(waiting, self.waiting.len());
         for (key, subject) in &self.subjects {
-            assert!(subject.queue.iter().all(|id| self.items.get(id).is_some_and(|item| item.parcel.subject == *key)));
+            assert!(
+                subject
+                    .queue
+                    .iter()
+                    .all(|id| self.items.get(id).is_some_and(|item| item.parcel.subject == *key))
+            );
         }
     }
 }

@@ -58,13 +58,19 @@ impl Lane {
     }
 
     /// When something becomes due by itself, in monotonic microseconds.
-    pub(crate) fn wake_at_us(&self, now: Moment) -> Option<u64> {
+    pub(crate) fn wake_at_us(&self, now: Moment, stopping: bool) -> Option<u64> {
         let deadline_us = self.deadlines.first().map(|(deadline_us, _)| *deadline_us);
+        if stopping {
+            return deadline_us;
+        }
         let flush_us = self.flush_at_us();
         let full = self.attempts.len() >= self.options.concurrency_max;
         let batch_us = (self.hold.is_none() && !full && self.queue.ready_parcels() > 0).then_some(flush_us);
         let soon_us = (!self.granted.is_empty()).then_some(now.monotonic_us);
-        [deadline_us, self.queue.next_due_us(), self.hold_until_us, batch_us, soon_us].into_iter().flatten().min()
+        [deadline_us, self.queue.next_due_us(), self.hold_until_us, batch_us, soon_us]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn flush_at_us(&self) -> u64 {
@@ -131,9 +137,9 @@ impl Lane {
         }
         let longest_us = self.options.retry.retry_after_max_ms.max(self.options.retry.longest_ms) * 1_000;
         attempt.subjects.retain(|subject| {
-            let stays = granted.iter().any(|id| {
-                self.queue.get(*id).is_some_and(|item| item.parcel.subject == *subject)
-            });
+            let stays = granted
+                .iter()
+                .any(|id| self.queue.get(*id).is_some_and(|item| item.parcel.subject == *subject));
             if !stays {
                 let wait_us = waits.get(subject).copied().unwrap_or(0).min(longest_us);
                 self.queue.release(*subject, now.monotonic_us.saturating_add(wait_us), now.monotonic_us);
@@ -154,7 +160,13 @@ impl Lane {
     }
 
     /// Sends what was granted. Returns whether the journal must be synced before.
-    pub(crate) fn send(&mut self, index: usize, now: Moment, book: &mut Book<'_>, actions: &mut Vec<Action>) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        index: usize,
+        now: Moment,
+        book: &mut Book<'_>,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let mut sync = false;
         for serial in std::mem::take(&mut self.granted) {
             let Some(attempt) = self.attempts.get_mut(&serial) else { continue };

@@ -95,7 +95,11 @@ impl Life {
             let mut options = draw_options(&format!("lane_{place}"), &mut seed);
             if healthy {
                 let name = options.name.clone();
-                options = LaneOptions { attempt_timeout_ms: 500, permit_timeout_ms: 200, ..LaneOptions::named(&name) };
+                options = LaneOptions {
+                    attempt_timeout_ms: 500,
+                    permit_timeout_ms: 200,
+                    ..LaneOptions::named(&name)
+                };
             }
             let manner = if healthy { Manner::Good } else { Manner::draw(&mut seed) };
             sides.push(Side {
@@ -148,6 +152,9 @@ impl Life {
 
     fn start(&mut self) {
         let folder = Path::new("/data/delivery");
+        if self.seed.one_in(4) {
+            self.random_faults();
+        }
         loop {
             match Journal::open(&self.world.env(), folder, &self.options) {
                 Ok((journal, ledger)) => {
@@ -264,7 +271,8 @@ impl Life {
                     let mine = self.flights.iter().filter(|(attempt, _)| attempt.lane == place);
                     let under_way: BTreeSet<EffectId> =
                         mine.flat_map(|(_, flight)| flight.parcels.iter().map(|parcel| parcel.0)).collect();
-                    let gone = side.outbox.issued.iter().filter(|id| **id <= up_to && !under_way.contains(*id));
+                    let gone =
+                        side.outbox.issued.iter().filter(|id| **id <= up_to && !under_way.contains(*id));
                     side.dropped.extend(gone.copied());
                 }
             }
@@ -513,7 +521,8 @@ impl Life {
             let resting = ledger.dead.values().filter(|letter| !letter.resend);
             assert_eq!(resting.clone().count(), ledger.resting_letters);
             assert_eq!(resting.map(|letter| letter.size_bytes()).sum::<usize>(), ledger.resting_bytes);
-            let asks = actions.iter().filter(|a| matches!(a, Action::Ask { attempt, .. } if attempt.lane == place));
+            let asks =
+                actions.iter().filter(|a| matches!(a, Action::Ask { attempt, .. } if attempt.lane == place));
             match status.breaker {
                 Some(BreakerState::Open) => {
                     self.seen.count("breaker open", 1);
@@ -545,7 +554,8 @@ impl Life {
             assert!(status.settled_through >= side.settled_through, "the cursor went back");
             side.settled_through = status.settled_through;
             for id in side.outbox.issued.iter().filter(|id| ledger.is_settled(**id)) {
-                let known = side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
+                let known =
+                    side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
                 assert!(known || ledger.dead.contains_key(id), "{id} is lost");
             }
         }
@@ -558,7 +568,9 @@ impl Life {
         for round in 0..6_000 {
             self.advance();
             self.poll();
-            if round % 20 == 0 && let Some((core, _)) = &mut self.core {
+            if round % 20 == 0
+                && let Some((core, _)) = &mut self.core
+            {
                 core.nudge();
                 // Somebody looks after the dead.
                 for side in &mut self.sides {
@@ -584,7 +596,8 @@ impl Life {
         self.check_settled();
         for side in &self.sides {
             for id in &side.outbox.issued {
-                let settled = side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
+                let settled =
+                    side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
                 assert!(settled, "{id} is lost");
             }
         }

@@ -1,7 +1,7 @@
 //! Parts people who were joined, and erases them.
 
 use crate::command::{CommandError, Parting, Reply, WhoToErase};
-use crate::effect::Body;
+use crate::effect::{Body, Cause};
 use crate::redact::{ErasedNode, Extent};
 use crate::resolve::Step;
 use crate::state::{Node, ProfileRow};
@@ -40,6 +40,7 @@ impl Step<'_> {
         }
         for key in &keys {
             self.recompute_suppression(*key);
+            self.reckon_all(*key, Cause::Unmerge, None);
         }
         Ok(Reply::Unmerged(keys))
     }
@@ -55,7 +56,9 @@ impl Step<'_> {
                 self.state.profiles.insert(own, ProfileRow::Merged { into: key });
             }
         }
-        self.state.profiles.insert(key, ProfileRow::Live(part));
+        // The part that keeps the root keeps what it was in; that is looked at next.
+        let membership = self.state.membership(key).cloned().map(Box::new);
+        self.state.profiles.insert(key, ProfileRow::Live(part, membership));
     }
 
     /// Removes every row of a person. Asks for the log and the checkpoints to be rewritten.
@@ -71,8 +74,11 @@ impl Step<'_> {
         let component = self.state.component(profile).cloned();
         let component = component.ok_or_else(|| CommandError::Unknown("profile".to_owned()))?;
         let nodes: Vec<Key> = component.members.iter().map(|member| member.node).collect();
+        self.leave_all(profile, Cause::Erased);
         if self.state.suppressions.get(profile).is_some() {
             self.forget_suppression(profile);
+        } else {
+            self.wake(profile);
         }
         let mut erased = Vec::with_capacity(nodes.len());
         for node in &nodes {

@@ -1,12 +1,15 @@
 //! What operators can ask for, and what they are answered. Commands are records: replayed like any other.
 
+use crate::define::{Draft, Gathered, MAX_CHUNK};
 use crate::resolve::Step;
 use crate::settings::{
     MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
 };
 use crate::state::Answered;
 use crate::view::Change;
+use model::audience::{DefinitionError, DefinitionId};
 use model::codec::{DecodeError, Decoder, Encoder};
+use model::feature::FeatureStates;
 use model::id::{Key, Position};
 use model::identity::{IdentitySettings, SettingsError};
 use model::suppression::SuppressionSettings;
@@ -45,6 +48,37 @@ pub enum Operation {
     Unmerge(Parting),
     /// Erases a person.
     Erase(WhoToErase),
+    /// Defines an audience or a feature, or changes it.
+    Define(Draft),
+    /// Removes the definition of this name.
+    RemoveDefinition(String),
+    /// Hands in what nodes gathered in older events, for a definition that needs it.
+    Gather {
+        /// The definition.
+        definition: DefinitionId,
+        /// The events from here.
+        from: Position,
+        /// Up to here.
+        to: Position,
+        /// At most [`crate::MAX_CHUNK`].
+        nodes: Vec<Gathered>,
+    },
+    /// Finds the audiences of a definition for some people.
+    Reckon {
+        /// The definition.
+        definition: DefinitionId,
+        /// Counts from 0.
+        chunk: u64,
+        /// Profiles, at most [`crate::MAX_CHUNK`].
+        people: Vec<Key>,
+    },
+    /// The audiences of a definition have been found for everybody, in so many chunks.
+    Backfilled {
+        /// The definition.
+        definition: DefinitionId,
+        /// How many.
+        chunks: u64,
+    },
 }
 
 /// Which edges to take out.
@@ -86,6 +120,16 @@ pub enum CommandError {
     /// A bound was reached.
     #[error("there are {0} already: remove one first")]
     TooMany(String),
+    /// A definition cannot be.
+    #[error("{message}")]
+    Definition {
+        /// The stable code, see [`DefinitionError::code`].
+        code: String,
+        /// What is wrong and what to do.
+        message: String,
+        /// Where in the rule, with a caret below it; empty where that says nothing.
+        excerpt: String,
+    },
 }
 
 /// What a command is answered.
@@ -97,6 +141,10 @@ pub enum Reply {
     Unmerged(Vec<Key>),
     /// So many nodes are no more.
     Erased(u32),
+    /// The number and version of a definition.
+    Defined(DefinitionId, u32),
+    /// How far a back-fill is: events before this position are read, and so many chunks of people gone through.
+    Backfill(Position, u64),
     /// Nothing was changed.
     Refused(CommandError),
 }
@@ -149,6 +197,37 @@ impl Command {
                 encoder.u8(tag);
                 encoder.u128(key.0);
             }
+            Operation::Define(draft) => {
+                encoder.u8(11);
+                draft.encode(encoder);
+            }
+            Operation::RemoveDefinition(name) => {
+                encoder.u8(12);
+                encoder.text(name);
+            }
+            Operation::Gather { definition, from, to, nodes } => {
+                encoder.u8(13);
+                encoder.u32(definition.0);
+                encoder.u64(from.0);
+                encoder.u64(to.0);
+                encoder.varint(nodes.len() as u64);
+                for one in nodes {
+                    encoder.u128(one.node.0);
+                    one.features.encode(encoder);
+                }
+            }
+            Operation::Reckon { definition, chunk, people } => {
+                encoder.u8(14);
+                encoder.u32(definition.0);
+                encoder.u64(*chunk);
+                encoder.varint(people.len() as u64);
+                people.iter().for_each(|profile| encoder.u128(profile.0));
+            }
+            Operation::Backfilled { definition, chunks } => {
+                encoder.u8(15);
+                encoder.u32(definition.0);
+                encoder.u64(*chunks);
+            }
         }
     }
 
@@ -171,6 +250,23 @@ impl Command {
             8 => Operation::Unmerge(Parting::Record(Key(decoder.u128()?), Position(decoder.u128()? as u64))),
             9 => Operation::Erase(WhoToErase::Identifier(Key(decoder.u128()?))),
             10 => Operation::Erase(WhoToErase::Profile(Key(decoder.u128()?))),
+            11 => Operation::Define(Draft::decode(decoder)?),
+            12 => Operation::RemoveDefinition(decoder.text()?.to_owned()),
+            13 => Operation::Gather {
+                definition: DefinitionId(decoder.u32()?),
+                from: Position(decoder.u64()?),
+                to: Position(decoder.u64()?),
+                nodes: chunk(decoder, |decoder| {
+                    let node = Key(decoder.u128()?);
+                    Ok(Gathered { node, features: FeatureStates::decode(decoder)? })
+                })?,
+            },
+            14 => Operation::Reckon {
+                definition: DefinitionId(decoder.u32()?),
+                chunk: decoder.u64()?,
+                people: chunk(decoder, |decoder| decoder.u128().map(Key))?,
+            },
+            15 => Operation::Backfilled { definition: DefinitionId(decoder.u32()?), chunks: decoder.u64()? },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         decoder.finish()?;
@@ -197,6 +293,16 @@ impl Reply {
                 encoder.u8(3);
                 encoder.u32(*count);
             }
+            Self::Defined(definition, version) => {
+                encoder.u8(4);
+                encoder.u32(definition.0);
+                encoder.u32(*version);
+            }
+            Self::Backfill(read_to, chunks) => {
+                encoder.u8(5);
+                encoder.u64(read_to.0);
+                encoder.u64(*chunks);
+            }
             Self::Refused(error) => {
                 let (tag, text) = match error {
                     CommandError::Conflict => (16, ""),
@@ -205,6 +311,11 @@ impl Reply {
                     CommandError::NotJoined => (19, ""),
                     CommandError::Invalid(why) => (20, why.as_str()),
                     CommandError::TooMany(what) => (21, what.as_str()),
+                    CommandError::Definition { code, message, excerpt } => {
+                        encoder.u8(22);
+                        [code, message, excerpt].into_iter().for_each(|text| encoder.text(text));
+                        return out;
+                    }
                 };
                 encoder.u8(tag);
                 encoder.text(text);
@@ -226,6 +337,13 @@ impl Reply {
                 Self::Unmerged(parts)
             }
             3 => Self::Erased(decoder.u32()?),
+            4 => Self::Defined(DefinitionId(decoder.u32()?), decoder.u32()?),
+            5 => Self::Backfill(Position(decoder.u64()?), decoder.u64()?),
+            22 => Self::Refused(CommandError::Definition {
+                code: decoder.text()?.to_owned(),
+                message: decoder.text()?.to_owned(),
+                excerpt: decoder.text()?.to_owned(),
+            }),
             tag => {
                 let text = decoder.text()?.to_owned();
                 Self::Refused(match tag {
@@ -242,6 +360,32 @@ impl Reply {
         decoder.finish()?;
         Ok(reply)
     }
+}
+
+impl From<DefinitionError> for CommandError {
+    fn from(error: DefinitionError) -> Self {
+        let place = match &error {
+            DefinitionError::Rule(rule) => Some(&rule.place),
+            DefinitionError::Breaks { error: rule, .. } => Some(&rule.place),
+            _ => None,
+        };
+        Self::Definition {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            excerpt: place.map(|place| place.excerpt.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn chunk<'a, T>(
+    decoder: &mut Decoder<'a>,
+    read: impl Fn(&mut Decoder<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let count = decoder.count()?;
+    if count > MAX_CHUNK {
+        return Err(DecodeError::Overlong);
+    }
+    (0..count).map(|_| read(decoder)).collect()
 }
 
 impl From<SettingsError> for CommandError {
@@ -282,6 +426,15 @@ impl Step<'_> {
         match operation {
             Operation::Unmerge(parting) => return self.unmerge(parting),
             Operation::Erase(who) => return self.erase(who),
+            Operation::Define(draft) => return self.define(&draft),
+            Operation::RemoveDefinition(name) => return self.remove_definition(&name),
+            Operation::Gather { definition, from, to, nodes } => {
+                return self.gather(definition, from, to, &nodes);
+            }
+            Operation::Reckon { definition, chunk, people } => {
+                return self.reckon_chunk(definition, chunk, &people);
+            }
+            Operation::Backfilled { definition, chunks } => return self.backfilled(definition, chunks),
             Operation::DefineWriteKey(key) => define_write_key(&mut settings, key)?,
             Operation::DisableWriteKey(number) => {
                 let key = settings.write_keys.iter_mut().find(|key| key.number == number);

@@ -1,6 +1,7 @@
 //! What the machine asks of the outside. Kinds and bodies are stored: never change one.
 
 use crate::redact::Extent;
+use model::audience::{DefinitionId, Terms};
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::event::IdentifierKind;
 use model::id::{Key, Position, Timestamp};
@@ -21,6 +22,49 @@ pub const EDGE_REFUSED: u16 = 5;
 pub const ERASED: u16 = 6;
 /// A profile holds more identifiers than is usual.
 pub const MANY_IDENTIFIERS: u16 = 7;
+
+/// A profile entered an audience.
+pub const AUDIENCE_ENTERED: u16 = 8;
+/// A profile left an audience.
+pub const AUDIENCE_EXITED: u16 = 9;
+
+/// What made somebody enter or leave an audience. Numbers are stored: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// An event of theirs.
+    Event = 1,
+    /// Time passed.
+    Time = 2,
+    /// Two profiles became one.
+    Merge = 3,
+    /// A profile was parted.
+    Unmerge = 4,
+    /// The audience was defined, changed or removed.
+    Definition = 5,
+    /// The person was erased.
+    Erased = 6,
+}
+
+impl Cause {
+    /// Its name in messages to the outside.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Time => "time",
+            Self::Merge => "merge",
+            Self::Unmerge => "unmerge",
+            Self::Definition => "definition",
+            Self::Erased => "erased",
+        }
+    }
+
+    fn from_u8(byte: u8) -> Result<Self, DecodeError> {
+        let all = [Self::Event, Self::Time, Self::Merge, Self::Unmerge, Self::Definition, Self::Erased];
+        let found = all.into_iter().find(|one| *one as u8 == byte);
+        found.ok_or(DecodeError::Unknown(u64::from(byte)))
+    }
+}
 
 /// The most keys or scopes in one body.
 pub const MAX_ITEMS: usize = 4 * model::suppression::MAX_ACTIVE;
@@ -59,6 +103,23 @@ pub enum Body {
     },
     /// See [`MANY_IDENTIFIERS`]: how many.
     ManyIdentifiers(u32),
+    /// See [`AUDIENCE_ENTERED`] and [`AUDIENCE_EXITED`].
+    Audience {
+        /// Entered, or else left.
+        entered: bool,
+        /// Which.
+        audience: DefinitionId,
+        /// The version of its definition.
+        version: u32,
+        /// Why.
+        cause: Cause,
+        /// The log time that it holds from; before the record's where time made the difference.
+        at: Timestamp,
+        /// The conditions that held before.
+        before: Terms,
+        /// The conditions that hold now: those that differ flipped.
+        after: Terms,
+    },
 }
 
 impl Body {
@@ -72,6 +133,8 @@ impl Body {
             Self::EdgeRefused { .. } => EDGE_REFUSED,
             Self::Erased { .. } => ERASED,
             Self::ManyIdentifiers(_) => MANY_IDENTIFIERS,
+            Self::Audience { entered: true, .. } => AUDIENCE_ENTERED,
+            Self::Audience { entered: false, .. } => AUDIENCE_EXITED,
         }
     }
 
@@ -103,6 +166,14 @@ impl Body {
                 }
             }
             Self::ManyIdentifiers(count) => encoder.varint(u64::from(*count)),
+            Self::Audience { audience, version, cause, at, before, after, .. } => {
+                encoder.varint(u64::from(audience.0));
+                encoder.varint(u64::from(*version));
+                encoder.u8(*cause as u8);
+                encoder.signed(at.0);
+                encoder.varint(before.0);
+                encoder.varint(after.0);
+            }
         }
         out
     }
@@ -133,11 +204,24 @@ impl Body {
                 let count = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
                 Self::ManyIdentifiers(count)
             }
+            AUDIENCE_ENTERED | AUDIENCE_EXITED => Self::Audience {
+                entered: kind == AUDIENCE_ENTERED,
+                audience: DefinitionId(small(decoder)?),
+                version: small(decoder)?,
+                cause: Cause::from_u8(decoder.u8()?)?,
+                at: Timestamp(decoder.signed()?),
+                before: Terms(decoder.varint()?),
+                after: Terms(decoder.varint()?),
+            },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         decoder.finish()?;
         Ok(body)
     }
+}
+
+fn small(decoder: &mut Decoder<'_>) -> Result<u32, DecodeError> {
+    u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)
 }
 
 fn items<'a, T>(
@@ -176,6 +260,15 @@ mod tests {
                 position: Position(5),
             },
             Body::ManyIdentifiers(51),
+            Body::Audience {
+                entered: true,
+                audience: DefinitionId(7),
+                version: 2,
+                cause: Cause::Time,
+                at: Timestamp(-4),
+                before: Terms(1),
+                after: Terms(3),
+            },
         ];
         for body in bodies {
             assert_eq!(Body::decode(body.kind(), &body.encode()), Ok(body));

@@ -6,18 +6,21 @@
 //! threads read in memory.
 //!
 //! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
-//! `purchase` takes in its order, `suppress` brings the profile's suppression up to date. `command` is what an
-//! operator can ask for, `amend` parts and erases, `query` reads, `view` answers without the loop.
+//! `purchase` takes in its order, `reckon` finds the audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an
+//! operator can ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without the loop.
 //!
 //! **This crate never** reads a clock, draws a random number, touches a disk or a socket, or opens a sealed value. It
 //! holds no key: e-mail addresses and phone numbers pass through it sealed.
 
 mod amend;
 mod command;
+mod define;
 pub mod effect;
 mod machine;
+mod membership;
 mod purchase;
 mod query;
+mod reckon;
 mod redact;
 mod resolve;
 mod settings;
@@ -26,13 +29,15 @@ mod suppress;
 mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
+pub use define::{Draft, Gathered, MAX_CHUNK};
 pub use engine::{AsOf, Machine, Outcome};
 pub use machine::Engage;
-pub use query::{Answer, Explanation, IdentifierRead, ProfileRead, Query};
+pub use membership::{Backfill, Member, Membership, Tally};
+pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};
 pub use redact::{ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
-pub use state::{Counts, Node, ProfileRow, State, Suppressed};
-pub use view::{Cause, Change, Decision, View};
+pub use state::{Counts, Node, PROFILES, ProfileRow, State, Suppressed};
+pub use view::{Cause, Change, Decision, Held, View};
 
 /// Changes with every change of a rule that could make the same log give another state.
 pub const RULES_VERSION: u32 = 1;

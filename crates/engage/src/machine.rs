@@ -1,14 +1,19 @@
 //! The machine that the loop runs: records in, state, effects and view differences out.
 
 use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
+use crate::effect::Cause;
+use crate::membership::{Backfill, Book, Tally};
 use crate::query::{Answer, Query};
+use crate::reckon::{Before, agenda_of};
 use crate::resolve::Step;
 use crate::settings::Settings;
 use crate::state::{
-    COUNTS, Counts, ProfileRow, SETTINGS, SUPPRESSIONS, State, Suppressed, THE_COUNTS, THE_SETTINGS,
+    BACKFILLS, COUNTS, Counts, ProfileRow, RULEBOOK, SETTINGS, SUPPRESSIONS, State, Suppressed, TALLIES,
+    THE_COUNTS, THE_RULEBOOK, THE_SETTINGS,
 };
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, Subject, TableId, Value, Wanted};
+use model::audience::{Agenda, DefinitionId};
 use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
 use model::id::{Key, Position, Timestamp};
 use model::identity::session_key;
@@ -33,12 +38,7 @@ impl Engage {
         let Some(node) = step.resolve(&event) else { return };
         step.outcome.subject = step.profile_of(node).map(|whole| Subject { whole, part: node });
         let at = event.clamped_at(record.received_at, MAX_AGE_US);
-        if let Some(row) = step.state.nodes.get_mut(node) {
-            row.aggregate_mut().record(&event, record.position, at);
-        }
-        if let Some(fact) = &event.order {
-            step.purchase(&event, fact, node, at);
-        }
+        step.take(&event, node, at);
     }
 }
 
@@ -60,6 +60,48 @@ fn step<'a>(
         message: Key(0),
         fresh: Vec::new(),
         refused: Vec::new(),
+        changed: Vec::new(),
+    }
+}
+
+impl Step<'_> {
+    /// Aggregates the event under its node, takes in its order, and finds the audiences that it changed.
+    fn take(&mut self, event: &Event<'_>, node: Key, at: Timestamp) {
+        let book = self.state.book();
+        let audiences = book.audiences().next().is_some();
+        let counted = self.is_counted(event);
+        let profile = self.profile_of(node);
+        if audiences && let Some(profile) = profile {
+            self.catch_up(profile);
+        }
+        let now = self.now;
+        let agenda = if audiences { agenda_of(&book, event, counted) } else { Agenda::default() };
+        let mut before = None;
+        if let Some(row) = self.state.nodes.get_mut(node) {
+            let aggregate = row.aggregate_mut();
+            if !agenda.is_empty() {
+                before = Some(Before::of(node, aggregate, event));
+            }
+            aggregate.record(event, self.position, at);
+            if counted {
+                aggregate.features.record(book.features_of(event), event, at, now);
+            }
+        }
+        if let Some(fact) = &event.order {
+            self.purchase(event, fact, node, at);
+        }
+        if !audiences {
+            return;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        for (changed, cause) in &changed {
+            self.reckon_all(*changed, *cause, before.as_ref());
+        }
+        if !agenda.is_empty()
+            && let Some(profile) = profile.filter(|own| !changed.iter().any(|(done, _)| done == own))
+        {
+            self.reckon(profile, agenda, Cause::Event, now, before.as_ref());
+        }
     }
 }
 
@@ -71,7 +113,7 @@ impl Machine for Engage {
     type Answer = Answer;
 
     const RULES_VERSION: u32 = crate::RULES_VERSION;
-    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS, COUNTS];
+    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS];
 
     fn empty_state(&self) -> State {
         State::empty()
@@ -91,6 +133,7 @@ impl Machine for Engage {
     fn wanted(&self, state: &State, record: &Record<'_>, wanted: &mut Wanted) {
         wanted.unless_known(&state.settings, THE_SETTINGS);
         wanted.unless_known(&state.counts, THE_COUNTS);
+        wanted.unless_known(&state.rulebook, THE_RULEBOOK);
         match record.kind {
             RecordKind::EVENT => {
                 if let Ok((identifiers, order)) = Event::peek_who(record.body) {
@@ -122,7 +165,7 @@ impl Machine for Engage {
             read ^= node.aggregate.as_ref().map_or(0, |aggregate| aggregate.touch());
         }
         for profile in profiles {
-            if let Some(ProfileRow::Live(component)) = state.profiles.peek(profile).present() {
+            if let Some(ProfileRow::Live(component, _)) = state.profiles.peek(profile).present() {
                 read ^= component.members.len() as u64;
             }
         }
@@ -150,10 +193,15 @@ impl Machine for Engage {
         at: Position,
         outcome: &mut Outcome<Change>,
     ) {
-        if state.suppressions.get(subject).is_some() {
+        if state.component(subject).is_some() {
             let settings = state.settings();
-            // Suppressing nothing more expires what is over.
-            step(state, &settings, at, due, outcome).suppress(subject, |_| {});
+            let mut step = step(state, &settings, at, due, outcome);
+            if step.state.suppressions.get(subject).is_some() {
+                // Suppressing nothing more expires what is over.
+                step.suppress(subject, |_| {});
+            }
+            step.catch_up(subject);
+            step.wake(subject);
         } else if state.commands.get(subject).is_some() {
             state.commands.remove(subject);
         }
@@ -178,6 +226,21 @@ impl Machine for Engage {
         {
             view.put(Change::Counts(row));
         }
+        if table == RULEBOOK
+            && let Ok(row) = Book::decode(row)
+        {
+            view.put(Change::Book(row.0));
+        }
+        if table == TALLIES
+            && let Ok(tally) = Tally::decode(row)
+        {
+            view.put(Change::Tally { audience: DefinitionId(key.0 as u32), tally });
+        }
+        if table == BACKFILLS
+            && let Ok(row) = Backfill::decode(row)
+        {
+            view.put(Change::Backfill { definition: row.definition, row: Some(row) });
+        }
         if table == SETTINGS
             && let Ok(row) = Settings::decode(row)
         {
@@ -191,12 +254,16 @@ impl Machine for Engage {
 }
 
 impl State {
-    /// Identifiers, then the sessions that devices carry, then profiles, then what an order touches.
+    /// Identifiers, then the sessions that devices carry, then profiles, then what an order touches. Where there are
+    /// audiences, all nodes of the profile.
     fn want_event(&self, identifiers: &[Identifier<'_>], order: Option<&OrderFact<'_>>, wanted: &mut Wanted) {
         for identifier in identifiers {
             let Some(node) = wanted.or_ask(&self.nodes, identifier.key) else { continue };
             let profile = self.want_row(node.profile, wanted);
             wanted.unless_known(&self.suppressions, profile);
+            if self.known_book().is_some_and(|book| book.audiences().next().is_some()) {
+                self.want_profile(profile, wanted);
+            }
             if !node.is_session() {
                 continue;
             }
@@ -237,6 +304,12 @@ impl State {
             Operation::Unmerge(Parting::Pair(node, _) | Parting::Record(node, _))
             | Operation::Erase(WhoToErase::Identifier(node)) => self.want_person(*node, wanted),
             Operation::Erase(WhoToErase::Profile(profile)) => self.want_profile(*profile, wanted),
+            Operation::Gather { nodes, .. } => {
+                nodes.iter().for_each(|one| wanted.unless_known(&self.nodes, one.node));
+            }
+            Operation::Reckon { people, .. } => {
+                people.iter().for_each(|profile| self.want_profile(*profile, wanted));
+            }
             _ => {}
         }
     }

@@ -1,13 +1,15 @@
 //! Reads that need the whole state: a profile with everything in it, and why somebody is suppressed or not.
 
+use crate::membership::Member;
 use crate::state::State;
-use crate::view::{Cause, cause, scopes};
+use crate::view::{Cause, Held, cause, scopes};
 use engine::{AsOf, Peek, Wanted};
+use model::audience::{DefinitionId, Explained};
 use model::event::IdentifierKind;
 use model::id::{Key, Timestamp};
 use model::identity::{Edge, FirstSeen, Refusal};
 use model::profile::Aggregate;
-use model::suppression::ActiveSet;
+use model::suppression::{ActiveSet, Scope};
 
 /// A question to the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,13 @@ pub enum Query {
         /// Its category; empty for none.
         category: String,
     },
+    /// Why a person is in an audience, or is not.
+    Audience {
+        /// The profile, or one that became part of it.
+        profile: Key,
+        /// The audience.
+        audience: DefinitionId,
+    },
 }
 
 /// An answer of the loop.
@@ -34,6 +43,8 @@ pub enum Answer {
     Profile(Option<Box<ProfileRead>>, AsOf),
     /// Why, and the point of the log that it reflects.
     Explanation(Explanation, AsOf),
+    /// Why somebody is in an audience or not, if there are such a person and such an audience.
+    Audience(Option<Box<AudienceRead>>, AsOf),
 }
 
 /// Why somebody is suppressed, or not.
@@ -41,6 +52,8 @@ pub enum Answer {
 pub enum Explanation {
     /// Suppressed.
     Suppressed(Cause),
+    /// In an audience that is not to be reached.
+    Held(Held),
     /// No identifier is known.
     UnknownPerson,
     /// Known, but bought nothing that suppresses this.
@@ -89,6 +102,23 @@ pub struct ProfileRead {
     pub aggregate: Aggregate,
     /// What the person is suppressed for: of every scope the cause that lasts longest.
     pub suppressed: ActiveSet,
+    /// What audiences keep away from the person, sorted.
+    pub held: Vec<(Scope, DefinitionId)>,
+    /// The audiences that the person is in, sorted.
+    pub audiences: Vec<Member>,
+}
+
+/// Why somebody is in an audience, or is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudienceRead {
+    /// Who.
+    pub profile: Key,
+    /// Since when the person is in it; `None`: not in it.
+    pub member: Option<Member>,
+    /// The audience is still being found for everybody.
+    pub pending: bool,
+    /// The rule, part by part.
+    pub parts: Vec<Explained>,
 }
 
 impl State {
@@ -99,6 +129,9 @@ impl State {
                 let node = self.current_node(key);
                 let profile = self.nodes.get(node).map(|node| node.profile);
                 Answer::Profile(profile.and_then(|profile| self.read_profile(profile)), as_of)
+            }
+            Query::Audience { profile, audience } => {
+                Answer::Audience(self.explain_audience(profile, audience, as_of.log_time), as_of)
             }
             Query::Explain { identifiers, product, category } => {
                 Answer::Explanation(self.explain(&identifiers, &product, &category, as_of.log_time), as_of)
@@ -127,7 +160,10 @@ impl State {
                 refusal_count: refusals.map_or(0, |own| own.count),
             });
         }
-        let suppressed = self.suppressions.get(profile).map(|row| row.active.longest()).unwrap_or_default();
+        let suppression = self.suppressions.get(profile);
+        let suppressed = suppression.map(|row| row.active.longest()).unwrap_or_default();
+        let held = suppression.map(|row| row.held.clone()).unwrap_or_default();
+        let audiences = self.membership(profile).map(|own| own.audiences.clone()).unwrap_or_default();
         Some(Box::new(ProfileRead {
             profile,
             identifiers,
@@ -135,6 +171,8 @@ impl State {
             parted: component.tombstones,
             aggregate,
             suppressed,
+            held,
+            audiences,
         }))
     }
 
@@ -145,6 +183,10 @@ impl State {
             let node = self.current_node(*identifier);
             let Some(pointer) = self.nodes.get(node).map(|node| node.profile) else { continue };
             let Some(read) = self.read_profile(pointer) else { continue };
+            if let Some((scope, audience)) = read.held.iter().find(|(scope, _)| scopes.contains(scope)) {
+                let held = Held { profile: read.profile, scope: *scope, audience: *audience };
+                return Explanation::Held(held);
+            }
             if let Some(active) = read.suppressed.find(&scopes, now) {
                 return Explanation::Suppressed(cause(read.profile, active));
             }
@@ -167,6 +209,7 @@ impl State {
         match query {
             Query::Profile(key) => self.want_profile(*key, wanted),
             Query::Identifier(key) => self.want_person(*key, wanted),
+            Query::Audience { profile, .. } => self.want_profile(*profile, wanted),
             Query::Explain { identifiers, .. } => {
                 identifiers.iter().for_each(|key| self.want_person(*key, wanted));
             }
@@ -185,7 +228,7 @@ impl State {
     pub(crate) fn want_profile(&self, profile: Key, wanted: &mut Wanted) {
         let profile = self.want_row(profile, wanted);
         wanted.unless_known(&self.suppressions, profile);
-        if let Peek::Present(crate::state::ProfileRow::Live(component)) = self.profiles.peek(profile) {
+        if let Peek::Present(crate::state::ProfileRow::Live(component, _)) = self.profiles.peek(profile) {
             component.members.iter().for_each(|member| wanted.unless_known(&self.nodes, member.node));
         }
     }

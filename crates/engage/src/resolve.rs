@@ -1,7 +1,7 @@
 //! Who an event is about: finds or makes its nodes, joins them as far as the rules allow, and says under which one
 //! node it is aggregated: the most important person identifier, or else the session that the device carries now.
 
-use crate::effect::Body;
+use crate::effect::{Body, Cause};
 use crate::settings::Settings;
 use crate::state::{Node, ProfileRow, State, THE_COUNTS};
 use crate::view::Change;
@@ -31,6 +31,8 @@ pub(crate) struct Step<'a> {
     pub(crate) fresh: Vec<Key>,
     /// Refusals to report once every node has its profile.
     pub(crate) refused: Vec<(Key, Key, Reason)>,
+    /// Profiles that became somebody else: whose audiences are all to be found anew.
+    pub(crate) changed: Vec<(Key, Cause)>,
 }
 
 /// A node's profile; `unborn` is the node itself while that profile is not there yet.
@@ -132,7 +134,8 @@ impl Step<'_> {
     /// Gives a node that nothing was joined to a profile of its own.
     fn settle(&mut self, node: Key) {
         if let Some(Side { profile, unborn: Some(member) }) = self.side(node) {
-            self.state.profiles.insert(profile, ProfileRow::Live(Component::single(member)));
+            self.state.profiles.insert(profile, ProfileRow::Live(Component::single(member), None));
+            self.changed.push((profile, Cause::Event));
             self.count(1, 0);
         }
     }
@@ -195,7 +198,8 @@ impl Step<'_> {
                 left.absorb(right);
                 left.add_edge(edge, true);
                 let root = left.root().map_or(one.node, |root| root.node);
-                self.state.profiles.insert(profile_key(root), ProfileRow::Live(left));
+                self.state.profiles.insert(profile_key(root), ProfileRow::Live(left, None));
+                self.changed.push((profile_key(root), Cause::Event));
                 self.count(1, 0);
                 self.point(one.node, profile_key(root));
                 self.point(two.node, profile_key(root));
@@ -252,6 +256,9 @@ impl Step<'_> {
             component.absorb(lost);
             component.add_edge(edge, true);
         }
+        self.leave_all(gone, Cause::Merge);
+        self.changed.retain(|(profile, _)| *profile != gone && *profile != kept);
+        self.changed.push((kept, Cause::Merge));
         self.state.profiles.insert(gone, ProfileRow::Merged { into: kept });
         self.emit(kept, &Body::Merged { from: gone });
         self.count(-1, 1);

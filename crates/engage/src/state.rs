@@ -1,22 +1,32 @@
 //! The tables, and their rows.
 
+use crate::membership::{Backfill, Book, Membership, Tally};
 use crate::redact::{ErasedNode, Extent};
 use crate::settings::Settings;
 use engine::{AnyTable, Table, TableId, Tables, Value};
+use model::audience::{DefinitionId, Rulebook};
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::event::IdentifierKind;
 use model::id::{Key, Position, Timestamp};
 use model::identity::{Component, Device, FirstSeen, Member, Refusals};
 use model::order::Order;
 use model::profile::Aggregate;
-use model::suppression::ActiveSet;
+use model::suppression::{ActiveSet, Scope};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The table of profiles.
+pub const PROFILES: TableId = TableId(17);
 pub(crate) const SUPPRESSIONS: TableId = TableId(19);
 pub(crate) const SETTINGS: TableId = TableId(22);
 pub(crate) const COUNTS: TableId = TableId(23);
+pub(crate) const RULEBOOK: TableId = TableId(24);
+pub(crate) const TALLIES: TableId = TableId(25);
+pub(crate) const BACKFILLS: TableId = TableId(26);
 /// The one row of the table of counts.
 pub(crate) const THE_COUNTS: Key = Key(0);
+/// The one row of the table of rulebooks.
+pub(crate) const THE_RULEBOOK: Key = Key(0);
 /// The one row of the table of settings.
 pub(crate) const THE_SETTINGS: Key = Key(0);
 /// The most hops from a node to its profile. Every hop leads to an older root, and a profile has at most
@@ -33,8 +43,15 @@ pub struct State {
     pub(crate) commands: Table<Answered>,
     pub(crate) settings: Table<Settings>,
     pub(crate) counts: Table<Counts>,
+    pub(crate) rulebook: Table<Book>,
+    pub(crate) tallies: Table<Tally>,
+    pub(crate) backfills: Table<Backfill>,
     /// The row of settings, decoded once.
     current: Option<Arc<Settings>>,
+    /// The rulebook, compiled once.
+    book: Option<Arc<Rulebook>>,
+    /// Audiences that wait, found once.
+    pub(crate) pending: Option<Arc<BTreeSet<DefinitionId>>>,
 }
 
 impl State {
@@ -42,14 +59,19 @@ impl State {
     pub fn empty() -> Self {
         Self {
             nodes: Table::new(TableId(16), "nodes"),
-            profiles: Table::new(TableId(17), "profiles"),
+            profiles: Table::new(PROFILES, "profiles"),
             orders: Table::new(TableId(18), "orders"),
             suppressions: Table::new(SUPPRESSIONS, "suppressions"),
             erased: Table::new(TableId(20), "erased"),
             commands: Table::new(TableId(21), "commands"),
             settings: Table::new(SETTINGS, "settings"),
             counts: Table::new(COUNTS, "counts"),
+            rulebook: Table::new(RULEBOOK, "rulebook"),
+            tallies: Table::new(TALLIES, "tallies"),
+            backfills: Table::new(BACKFILLS, "backfills"),
             current: None,
+            book: None,
+            pending: None,
         }
     }
 
@@ -70,6 +92,29 @@ impl State {
         current
     }
 
+    /// Everything that is defined.
+    pub(crate) fn book(&mut self) -> Arc<Rulebook> {
+        if let Some(book) = &self.book {
+            return Arc::clone(book);
+        }
+        let row = self.rulebook.get(THE_RULEBOOK);
+        let book = row.map(|row| Arc::clone(&row.0)).unwrap_or_default();
+        self.book = Some(Arc::clone(&book));
+        book
+    }
+
+    /// The same where it was asked for before; what prefetching goes by.
+    pub(crate) fn known_book(&self) -> Option<&Rulebook> {
+        self.book.as_deref()
+    }
+
+    pub(crate) fn set_book(&mut self, book: Rulebook) -> Arc<Rulebook> {
+        let book = Arc::new(book);
+        self.rulebook.insert(THE_RULEBOOK, Book(Arc::clone(&book)));
+        self.book = Some(Arc::clone(&book));
+        book
+    }
+
     /// The profile that a pointer leads to now; itself where there is no such row.
     pub(crate) fn follow(&mut self, mut profile: Key) -> Key {
         for _ in 0..MAX_HOPS {
@@ -84,7 +129,15 @@ impl State {
     /// The nodes of a profile, if it is one.
     pub(crate) fn component(&mut self, profile: Key) -> Option<&Component> {
         match self.profiles.get(profile) {
-            Some(ProfileRow::Live(component)) => Some(component),
+            Some(ProfileRow::Live(component, _)) => Some(component),
+            _ => None,
+        }
+    }
+
+    /// The audiences that a profile is in.
+    pub(crate) fn membership(&mut self, profile: Key) -> Option<&Membership> {
+        match self.profiles.get(profile) {
+            Some(ProfileRow::Live(_, membership)) => membership.as_deref(),
             _ => None,
         }
     }
@@ -92,7 +145,7 @@ impl State {
     /// The same, to be changed.
     pub(crate) fn component_mut(&mut self, profile: Key) -> Option<&mut Component> {
         match self.profiles.get_mut(profile) {
-            Some(ProfileRow::Live(component)) => Some(component),
+            Some(ProfileRow::Live(component, _)) => Some(component),
             _ => None,
         }
     }
@@ -138,6 +191,9 @@ impl State {
         rows(&self.erased, &mut out);
         rows(&self.commands, &mut out);
         rows(&self.settings, &mut out);
+        rows(&self.rulebook, &mut out);
+        rows(&self.tallies, &mut out);
+        rows(&self.backfills, &mut out);
         out.sort();
         out
     }
@@ -153,6 +209,9 @@ impl Tables for State {
         visitor(&mut self.commands);
         visitor(&mut self.settings);
         visitor(&mut self.counts);
+        visitor(&mut self.rulebook);
+        visitor(&mut self.tallies);
+        visitor(&mut self.backfills);
     }
 }
 
@@ -286,8 +345,8 @@ impl Value for Node {
 /// A profile, under the key of its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProfileRow {
-    /// A person.
-    Live(Component),
+    /// A person, and the audiences that the person is in.
+    Live(Component, Option<Box<Membership>>),
     /// Became part of another profile.
     Merged {
         /// Which may have been merged itself since.
@@ -295,13 +354,25 @@ pub enum ProfileRow {
     },
 }
 
+impl ProfileRow {
+    /// Whether stored bytes are the row of a person, not of one who became part of another.
+    pub fn is_live(bytes: &[u8]) -> bool {
+        matches!(bytes.first(), Some(1 | 3))
+    }
+}
+
 impl Value for ProfileRow {
     fn encode(&self, out: &mut Vec<u8>) {
         let encoder = &mut Encoder(out);
         match self {
-            Self::Live(component) => {
+            Self::Live(component, None) => {
                 encoder.u8(1);
                 component.encode(encoder);
+            }
+            Self::Live(component, Some(membership)) => {
+                encoder.u8(3);
+                component.encode(encoder);
+                membership.encode(encoder);
             }
             Self::Merged { into } => {
                 encoder.u8(2);
@@ -313,7 +384,8 @@ impl Value for ProfileRow {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let decoder = &mut Decoder::new(bytes);
         let row = match decoder.u8()? {
-            1 => Self::Live(Component::decode(decoder)?),
+            1 => Self::Live(Component::decode(decoder)?, None),
+            3 => Self::Live(Component::decode(decoder)?, Some(Box::new(Membership::decode(decoder)?))),
             2 => Self::Merged { into: Key(decoder.u128()?) },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
@@ -323,7 +395,10 @@ impl Value for ProfileRow {
 
     fn heap_bytes(&self) -> usize {
         match self {
-            Self::Live(component) => component.heap_bytes(),
+            Self::Live(component, membership) => {
+                component.heap_bytes()
+                    + membership.as_ref().map_or(0, |own| size_of::<Membership>() + own.heap_bytes())
+            }
             Self::Merged { .. } => 0,
         }
     }
@@ -358,6 +433,8 @@ pub struct Suppressed {
     pub keys: Vec<Key>,
     /// For what, until when, and why.
     pub active: ActiveSet,
+    /// By which audiences, as long as the person is in them; sorted.
+    pub held: Vec<(Scope, DefinitionId)>,
 }
 
 impl Value for Suppressed {
@@ -368,6 +445,11 @@ impl Value for Suppressed {
             encoder.u128(key.0);
         }
         self.active.encode(encoder);
+        encoder.varint(self.held.len() as u64);
+        for (scope, audience) in &self.held {
+            encoder.u64(scope.0);
+            encoder.u32(audience.0);
+        }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -377,12 +459,16 @@ impl Value for Suppressed {
             keys.push(Key(decoder.u128()?));
         }
         let active = ActiveSet::decode(decoder)?;
+        let mut held = Vec::new();
+        for _ in 0..decoder.count()? {
+            held.push((Scope(decoder.u64()?), DefinitionId(decoder.u32()?)));
+        }
         decoder.finish()?;
-        Ok(Self { keys, active })
+        Ok(Self { keys, active, held })
     }
 
     fn heap_bytes(&self) -> usize {
-        self.keys.capacity() * 16 + self.active.heap_bytes()
+        self.keys.capacity() * 16 + self.active.heap_bytes() + self.held.capacity() * 16
     }
 }
 

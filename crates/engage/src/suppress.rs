@@ -14,11 +14,12 @@ impl Step<'_> {
         let mut active = before.as_ref().map(|row| row.active.clone()).unwrap_or_default();
         change(&mut active);
         active.expire(self.now);
-        if active.is_empty() && before.is_none() {
+        let held = self.held(profile);
+        if active.is_empty() && held.is_empty() && before.is_none() {
             return;
         }
         let keys = self.state.component(profile).map(|component| component.lookup_keys()).unwrap_or_default();
-        let after = Suppressed { keys, active };
+        let after = Suppressed { keys, active, held };
         if before.as_ref() == Some(&after) {
             return;
         }
@@ -26,13 +27,13 @@ impl Step<'_> {
         let ended = before.beyond(&after.active).iter().map(|one| one.scope).collect();
         let started = after.active.beyond(&before).iter().map(|one| (one.scope, one.until)).collect();
         self.say(profile, started, ended);
-        if after.active.is_empty() {
+        if after.active.is_empty() && after.held.is_empty() {
             self.forget_suppression(profile);
             return;
         }
-        self.outcome.timer(profile, after.active.next_end());
         self.outcome.changes.push(Change::Suppressed { profile, row: after.clone() });
         self.state.suppressions.insert(profile, after);
+        self.wake(profile);
     }
 
     /// A new purchase of one of the profile's nodes took the place of others, mostly of none. Where it can, it changes
@@ -51,7 +52,7 @@ impl Step<'_> {
         if difference.is_empty() {
             return;
         }
-        self.outcome.timer(profile, row.active.next_end());
+        self.wake(profile);
         self.say(profile, difference.started.clone(), difference.ended.clone());
         self.outcome.changes.push(Change::Differs { profile, difference });
     }
@@ -92,7 +93,7 @@ impl Step<'_> {
     /// The profile is suppressed for nothing, or is no more.
     pub(crate) fn forget_suppression(&mut self, profile: Key) {
         self.state.suppressions.remove(profile);
-        self.outcome.timer(profile, None);
+        self.wake(profile);
         self.outcome.changes.push(Change::NotSuppressed { profile });
     }
 }

@@ -3,12 +3,14 @@
 //! Every identifier that finds a suppressed profile leads straight to what that profile is suppressed for, so one
 //! look-up gives a whole answer and a reader never sees a merge half done.
 
+use crate::membership::{Backfill, Tally};
 use crate::settings::Settings;
 use crate::state::{Counts, Suppressed};
 use engine::AsOf;
+use model::audience::{DefinitionId, Rulebook};
 use model::id::{Key, Position, Timestamp};
 use model::suppression::{Active, ActiveSet, Difference, Scope};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -41,6 +43,22 @@ pub enum Change {
     Settings(Arc<Settings>),
     /// Profiles came or went.
     Counts(Counts),
+    /// Definitions changed.
+    Book(Arc<Rulebook>),
+    /// People came into an audience or left it.
+    Tally {
+        /// Which.
+        audience: DefinitionId,
+        /// How many there are now.
+        tally: Tally,
+    },
+    /// An audience is being found for everybody, or no more.
+    Backfill {
+        /// The definition.
+        definition: DefinitionId,
+        /// How far it is; `None`: it is done.
+        row: Option<Backfill>,
+    },
 }
 
 /// Why somebody is suppressed.
@@ -58,11 +76,24 @@ pub struct Cause {
     pub position: Position,
 }
 
+/// Which audience keeps advertising away from somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Who.
+    pub profile: Key,
+    /// For what: the product, its category, or everything.
+    pub scope: Scope,
+    /// The audience.
+    pub audience: DefinitionId,
+}
+
 /// Whether to advertise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Not to this person.
     Suppressed(Cause),
+    /// Not to this person, who is in an audience that is not to be reached.
+    Held(Held),
     /// The person is suppressed, but not for this.
     NotBought,
     /// The person was suppressed for this until just now.
@@ -79,6 +110,8 @@ struct Shown {
     /// Sorted.
     keys: Vec<Key>,
     active: RwLock<ActiveSet>,
+    /// Sorted.
+    held: Vec<(Scope, DefinitionId)>,
 }
 
 /// See the module.
@@ -89,6 +122,9 @@ pub struct View {
     /// What stands in the shards, by profile. Only the publisher looks here.
     published: Mutex<HashMap<Key, Arc<Shown>>>,
     settings: RwLock<Arc<Settings>>,
+    book: RwLock<Arc<Rulebook>>,
+    tallies: RwLock<BTreeMap<DefinitionId, Tally>>,
+    backfills: RwLock<BTreeMap<DefinitionId, Backfill>>,
     profiles: AtomicU64,
     merges: AtomicU64,
     next_position: AtomicU64,
@@ -101,6 +137,9 @@ impl Default for View {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             published: Mutex::default(),
             settings: RwLock::default(),
+            book: RwLock::default(),
+            tallies: RwLock::default(),
+            backfills: RwLock::default(),
             profiles: AtomicU64::new(0),
             merges: AtomicU64::new(0),
             next_position: AtomicU64::new(0),
@@ -116,6 +155,10 @@ impl View {
         let mut decision = Decision::NobodySuppressed;
         for key in identifiers {
             let Some(shown) = self.find(*key) else { continue };
+            if let Some((scope, audience)) = shown.held.iter().find(|(scope, _)| scopes.contains(scope)) {
+                let held = Held { profile: shown.profile, scope: *scope, audience: *audience };
+                return Decision::Held(held);
+            }
             let set = shown.active.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(active) = set.find(&scopes, now) {
                 return Decision::Suppressed(cause(shown.profile, active));
@@ -133,6 +176,22 @@ impl View {
     /// What operators have set.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Everything that is defined.
+    pub fn book(&self) -> Arc<Rulebook> {
+        Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many people are in an audience.
+    pub fn tally(&self, audience: DefinitionId) -> Tally {
+        let tallies = self.tallies.read().unwrap_or_else(PoisonError::into_inner);
+        tallies.get(&audience).copied().unwrap_or_default()
+    }
+
+    /// Back-fills that are not done.
+    pub fn backfills(&self) -> Vec<Backfill> {
+        self.backfills.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The point of the log that the view reflects at least.
@@ -154,6 +213,28 @@ impl View {
             profiles: self.profiles.load(Ordering::Relaxed),
             merges: self.merges.load(Ordering::Relaxed),
         }
+    }
+
+    /// Takes in what is not about one profile; gives back what is.
+    fn put_definitions(&self, change: Change) -> Option<Change> {
+        match change {
+            Change::Settings(settings) => {
+                *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+            }
+            Change::Book(book) => *self.book.write().unwrap_or_else(PoisonError::into_inner) = book,
+            Change::Tally { audience, tally } => {
+                self.tallies.write().unwrap_or_else(PoisonError::into_inner).insert(audience, tally);
+            }
+            Change::Backfill { definition, row } => {
+                let mut backfills = self.backfills.write().unwrap_or_else(PoisonError::into_inner);
+                match row {
+                    Some(row) => drop(backfills.insert(definition, row)),
+                    None => drop(backfills.remove(&definition)),
+                }
+            }
+            other => return Some(other),
+        }
+        None
     }
 
     fn find(&self, key: Key) -> Option<Arc<Shown>> {
@@ -180,13 +261,9 @@ impl View {
             self.merges.store(counts.merges, Ordering::Relaxed);
             return;
         }
+        let Some(change) = self.put_definitions(change) else { return };
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let (profile, former) = match change {
-            Change::Counts(_) => return,
-            Change::Settings(settings) => {
-                *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
-                return;
-            }
             Change::NotSuppressed { profile } => (profile, published.remove(&profile)),
             Change::Differs { profile, difference } => {
                 if let Some(shown) = published.get(&profile) {
@@ -195,14 +272,15 @@ impl View {
                 return;
             }
             Change::Suppressed { profile, row } => {
-                let Suppressed { keys, active } = row;
-                let shown = Arc::new(Shown { profile, keys, active: RwLock::new(active) });
+                let Suppressed { keys, active, held } = row;
+                let shown = Arc::new(Shown { profile, keys, active: RwLock::new(active), held });
                 for key in &shown.keys {
                     let Some(shard) = self.shard(*key) else { continue };
                     shard.write().unwrap_or_else(PoisonError::into_inner).insert(*key, Arc::clone(&shown));
                 }
                 (profile, published.insert(profile, shown))
             }
+            _ => return,
         };
         let current = published.get(&profile);
         for key in former.iter().flat_map(|row| &row.keys) {

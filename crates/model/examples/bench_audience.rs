@@ -87,23 +87,27 @@ fn main() {
 
 /// An event that touches four counts, and one that touches four of other kinds.
 fn recording() {
-    let cases: [(&str, &[&str]); 3] = [
+    let cases: [(&str, &[&str]); 4] = [
         (
-            "record an event into 4 counts over all time",
+            "record an event into 4 counts",
+            &["count('A') > 9", "count('A', '30d') > 9", "count('A', '7d') > 9", "count('A', '1d') > 9"],
+        ),
+        (
+            "record an event into 4 counts with filters by product",
             &[
-                "count('A') > 9",
+                "count('A', product_id == 'sku-1') > 9",
                 "count('A', category == 'shoes') > 9",
-                "count('A', price > 10) > 9",
-                "count('A', quantity >= 1) > 9",
+                "count('A', quantity > 1) > 9",
+                "count('A', '7d', category in ['hats', 'shoes']) > 9",
             ],
         ),
         (
-            "record an event into 4 counts, 2 of them windowed",
+            "record an event into 4 counts with filters over JSON",
             &[
-                "count('A') > 9",
-                "count('A', category == 'shoes') > 9",
-                "count('A', '7d') > 9",
-                "count('A', '1d') > 9",
+                "count('A', price > 10) > 9",
+                "count('A', query == 'running shoes') > 9",
+                "count('A', properties.a.b == 5) > 9",
+                "count('A', '7d', campaign == 'spring') > 9",
             ],
         ),
         (
@@ -121,11 +125,11 @@ fn recording() {
         for rule in rules {
             book = define(&book, rule).0;
         }
-        let event = event("A", b"{}");
+        let event = event("A", br#"{"list_id":"home","query":"running shoes","a":{"b":5},"position":3}"#);
         let mut states = FeatureStates::default();
         let since = cpu_ns();
         for round in 0..ROUNDS {
-            let at = Timestamp(START_US + round as i64 * 1_000_000);
+            let at = Timestamp(START_US + round as i64 * 60_000_000);
             states.record(book.features_of(black_box(&event)), &event, at, at);
         }
         report(what, ROUNDS, since);

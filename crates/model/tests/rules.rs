@@ -155,6 +155,15 @@ fn what_rules_say_of_one_person() {
             "funnel([event('View', properties.page == 1), 'View'], '1h', [event('View', properties.page == 0)])",
             true,
         ),
+        ("funnel([event('View', properties.page == 0), 'page'], '3h', ['Order Completed'])", false),
+        (
+            "funnel(['View', event('View', properties.page == 1)], '2h', [event('View', properties.page == 2)])",
+            false,
+        ),
+        (
+            "funnel(['View', event('View', properties.page == 1)], '119m', [event('View', properties.page == 2)])",
+            true,
+        ),
         ("funnel(['View', 'Order Completed'], '3h', ['page'])", false),
         ("funnel_at(['View', 'Order Completed'], '3h') == last_at('Order Completed')", true),
         (

@@ -150,15 +150,25 @@ impl<'a> Gathered<'a> {
                 *last = Some(last.map_or(found, |own| own.max(found)));
             }
             Self::Smallest(hashes) => {
-                for _ in 0..bounded(decoder.count()?, DISTINCT_HASHES)? {
-                    hashes.push(decoder.u64()?);
+                let count = bounded(decoder.count()?, DISTINCT_HASHES)?;
+                hashes.reserve(count);
+                for _ in 0..count {
+                    let hash = decoder.u64()?;
+                    // A cell holds them in order, so the first cell's all go to the end.
+                    match hashes.last() {
+                        Some(last) if *last >= hash => {
+                            if let Err(place) = hashes.binary_search(&hash) {
+                                hashes.insert(place, hash);
+                            }
+                        }
+                        _ => hashes.push(hash),
+                    }
                 }
-                hashes.sort_unstable();
-                hashes.dedup();
                 hashes.truncate(DISTINCT_HASHES);
             }
             Self::Latest(times) => {
                 let count = bounded(decoder.count()?, MAX_TIMES)?;
+                times.reserve(count);
                 let mut at = 0_i64;
                 for index in 0..count {
                     at = if index == 0 {
@@ -166,10 +176,15 @@ impl<'a> Gathered<'a> {
                     } else {
                         at.saturating_sub_unsigned(decoder.varint()?)
                     };
-                    times.push(at);
+                    match times.last() {
+                        Some(last) if *last <= at => {
+                            if let Err(place) = times.binary_search_by(|own| at.cmp(own)) {
+                                times.insert(place, at);
+                            }
+                        }
+                        _ => times.push(at),
+                    }
                 }
-                times.sort_unstable_by(|one, two| two.cmp(one));
-                times.dedup();
                 times.truncate(MAX_TIMES);
             }
         }

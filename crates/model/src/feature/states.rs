@@ -147,18 +147,25 @@ impl FeatureStates {
         let Some(window) = slot.feature.window else { return Some(entry.cells.clone()) };
         let cells = self.bytes.get(entry.cells.clone())?;
         let wanted = window.granule(at);
-        let mut granules = Granules::of(cells);
+        let mut start = 0;
+        let mut granule = zigzag(varint(cells, &mut start)?);
         loop {
-            let granule = granules.next()?;
-            let start = cells.len() - granules.decoder.rest().len();
             if granule < wanted {
                 return None;
             }
-            skip(slot.feature.aggregation, &mut granules.decoder).ok()?;
+            let mut end = start;
+            if slot.feature.aggregation == Aggregation::Count {
+                varint(cells, &mut end)?;
+            } else {
+                let mut decoder = Decoder::new(cells.get(start..)?);
+                skip(slot.feature.aggregation, &mut decoder).ok()?;
+                end = cells.len() - decoder.rest().len();
+            }
             if granule == wanted {
-                let end = cells.len() - granules.decoder.rest().len();
                 return Some(entry.cells.start + start..entry.cells.start + end);
             }
+            granule = granule.saturating_sub_unsigned(varint(cells, &mut end)?);
+            start = end;
         }
     }
 
@@ -272,6 +279,26 @@ impl FeatureStates {
         }
         Ok(Self { bytes: bytes.to_vec() })
     }
+}
+
+/// What [`Decoder::varint`] reads, for the places where every nanosecond counts.
+#[inline]
+fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[inline]
+fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 /// Counts one more in place. `false` if the count has no room for it, and then nothing was changed.
@@ -397,7 +424,7 @@ pub(crate) fn any<'a>(
         if slot.feature.window.is_none() {
             return (true, crate::feature::NEVER);
         }
-        newest = newest.max(Granules::of(cells).next());
+        newest = newest.max(varint(cells, &mut 0).map(zigzag));
     }
     match (slot.feature.window, newest) {
         (Some(window), Some(granule)) if granule >= window.oldest(now) => (true, window.end_of(granule)),

@@ -11,6 +11,7 @@
 use crate::command::{CommandError, Reply};
 use crate::effect::Cause;
 use crate::membership::{Backfill, key_of};
+use crate::redact::Extent;
 use crate::resolve::Step;
 use crate::state::State;
 use crate::view::Change;
@@ -171,7 +172,11 @@ impl Step<'_> {
         }
         let book = self.state.book();
         for one in gathered {
-            // A node that was erased meanwhile stays so.
+            // What was gathered before the node was erased stays erased. Within a chunk whoever gathers sees to that.
+            let erased = self.state.erased(one.node).filter(|erased| erased.extent != Extent::Session);
+            if erased.is_some_and(|erased| erased.position >= to) {
+                continue;
+            }
             let Some(node) = self.state.nodes.get_mut(one.node) else { continue };
             book.merge(&mut node.aggregate_mut().features, &one.features, self.now);
         }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail by panicking")]
 
+#[path = "engage/audiences.rs"]
+mod audiences;
 #[path = "engage/bounds.rs"]
 mod bounds;
 #[path = "engage/identity.rs"]

@@ -42,6 +42,7 @@ pub fn any_happening() -> impl Strategy<Value = Happening> {
         late,
     )
         .prop_map(|(ids, server, alias, bought, after_us, late_us)| Happening {
+            name: "Happened",
             ids,
             server,
             alias,

@@ -4,7 +4,7 @@ use engage::{
     Answer, AsOf, Command, Decision, Engage, Explanation, Machine, Operation, Outcome, ProfileRead, Query,
     Reply, State, View,
 };
-use engine::Effect;
+use engine::{Effect, Subject};
 use model::event::{
     Consent, Event, EventKind, Identifier, IdentifierKind, Identifiers, OrderChange, OrderFact, Product,
 };
@@ -54,6 +54,7 @@ pub struct Happening {
     pub after_us: i64,
     /// How long before log time it happened.
     pub late_us: i64,
+    pub name: &'static str,
 }
 
 impl Happening {
@@ -67,6 +68,7 @@ impl Happening {
             traits: String::new(),
             after_us: 1,
             late_us: 0,
+            name: "Happened",
         }
     }
 
@@ -107,7 +109,7 @@ impl Happening {
             dedup_key: Key(u128::from(message) + 1),
             message_id: "message",
             occurred_at: now.plus_us(-self.late_us),
-            name: "Happened",
+            name: self.name,
             identifiers,
             order,
             products,
@@ -131,6 +133,8 @@ pub struct Shard {
     pub now: Timestamp,
     pub effects: Vec<(u64, Effect)>,
     pub log: Vec<(RecordKind, Timestamp, Vec<u8>)>,
+    /// By position.
+    pub subjects: Vec<Option<Subject>>,
 }
 
 pub const START: i64 = 1_700_000_000_000_000;
@@ -147,6 +151,7 @@ impl Shard {
             now: Timestamp(START),
             effects: Vec::new(),
             log: Vec::new(),
+            subjects: Vec::new(),
         }
     }
 
@@ -183,6 +188,7 @@ impl Shard {
         let mut outcome = Outcome::default();
         self.machine.apply(&mut self.state, &record, &mut outcome);
         self.position += 1;
+        self.subjects.push(outcome.subject);
         let reply = self.conclude(outcome);
         self.log.push((kind, at, body));
         reply

@@ -1,0 +1,431 @@
+//! Who is in which audience: against a recount by other code, against a definition that came late and was back-filled,
+//! and against the effects that were issued.
+
+use super::naive::DAY_US;
+use super::shard::{Happening, Id, Shard, browser, email, user};
+use engage::effect::{Body, Cause};
+use engage::{
+    AudienceRead, CommandError, Decision, Draft, Explanation, Extent, Gathered, Operation, PROFILES, Parting,
+    ProfileRow, Query, Reply,
+};
+use model::audience::{DefinitionId, DefinitionKind, Suppress};
+use model::event::{Event, OrderChange};
+use model::feature::FeatureStates;
+use model::id::{Key, Position, Timestamp};
+use model::record::RecordKind;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const HOUR_US: i64 = 3_600_000_000;
+/// The granules of windows of an hour and of a day, as docs/audiences.md states them.
+const GRANULE_OF_HOUR_US: i64 = 2 * 60_000_000;
+const GRANULE_OF_DAY_US: i64 = HOUR_US;
+
+const RULES: [(&str, &str); 7] = [
+    ("lookers", r#"count("View", "1d") >= 2"#),
+    ("buyers", r#"count("Buy") > 0"#),
+    ("prospects", r#"count("View") > 0 && !audience("buyers")"#),
+    ("gold", r#"traits.plan == "gold""#),
+    ("agreed", r#"consent("Advertising")"#),
+    ("quiet", r#"count("View", "1h") == 0"#),
+    ("ordered", r#"count("Order Completed", "1d") > 0"#),
+];
+
+fn define(shard: &mut Shard, name: &str, rule: &str, suppress: Option<Suppress>) -> Reply {
+    let kind = DefinitionKind::Audience { rule: rule.into(), suppress };
+    shard.command(Operation::Define(Draft { name: name.to_owned(), changes: None, kind }))
+}
+
+fn define_all(shard: &mut Shard) {
+    for (number, (name, rule)) in RULES.iter().enumerate() {
+        let reply = define(shard, name, rule, None);
+        assert_eq!(reply, Reply::Defined(DefinitionId(number as u32), 1), "{name}");
+    }
+}
+
+/// Does what the thread of a server does: reads older events, hands in what nodes gathered, names everybody.
+fn back_fill(shard: &mut Shard, chunk: usize) {
+    let mut rows = shard.view.backfills();
+    rows.sort_by_key(|row| row.defined_at);
+    for row in rows {
+        if row.is_gathering() {
+            gather(shard, &row, chunk);
+        }
+        let rows = shard.state.dump().into_iter();
+        let live = rows.filter(|(table, _, row)| *table == PROFILES.0 && ProfileRow::is_live(row));
+        let people: Vec<Key> = live.map(|(_, key, _)| key).collect();
+        let mut chunks = 0;
+        for people in people.chunks(chunk) {
+            let reckon =
+                Operation::Reckon { definition: row.definition, chunk: chunks, people: people.to_vec() };
+            chunks += 1;
+            for _again in 0..2 {
+                let reply = shard.command(reckon.clone());
+                assert!(matches!(reply, Reply::Backfill(_, told) if told == chunks), "{reply:?}");
+            }
+        }
+        shard.command(Operation::Backfilled { definition: row.definition, chunks });
+    }
+    assert_eq!(shard.view.backfills(), []);
+}
+
+fn gather(shard: &mut Shard, row: &engage::Backfill, chunk: usize) {
+    let book = shard.view.book();
+    let mut from = Position(0);
+    while from < row.defined_at {
+        let to = Position((from.0 + chunk as u64).min(row.defined_at.0));
+        let mut states: BTreeMap<Key, FeatureStates> = BTreeMap::new();
+        let mut orders = BTreeSet::new();
+        for position in 0..to.0 {
+            for node in erased_at(shard, position) {
+                states.remove(&node);
+            }
+            let (kind, received_at, body) = &shard.log[position as usize];
+            let Some(subject) = shard.subjects[position as usize].filter(|_| *kind == RecordKind::EVENT)
+            else {
+                continue;
+            };
+            let event = Event::decode(body).unwrap();
+            let repeated = event.order.as_ref().is_some_and(|fact| {
+                let id = if fact.change == OrderChange::Refunded { fact.refund_id } else { "" };
+                let repeats = matches!(fact.change, OrderChange::Completed | OrderChange::Refunded);
+                !event.value_counts || (repeats && !orders.insert((fact.order_id.to_owned(), id.to_owned())))
+            });
+            if position < from.0 || repeated {
+                continue;
+            }
+            let at = event.clamped_at(*received_at, model::event::MAX_AGE_US);
+            let slots = book.features_of(&event).filter(|slot| row.features.contains(&slot.id));
+            states.entry(subject.part).or_default().record(slots, &event, at, *received_at);
+        }
+        let nodes = states.into_iter().map(|(node, features)| Gathered { node, features }).collect();
+        let operation = Operation::Gather { definition: row.definition, from, to, nodes };
+        for _again in 0..2 {
+            let reply = shard.command(operation.clone());
+            assert!(matches!(reply, Reply::Backfill(told, _) if told == to), "{reply:?}");
+        }
+        from = to;
+    }
+}
+
+/// Nodes that the record at a position erased.
+fn erased_at(shard: &Shard, position: u64) -> Vec<Key> {
+    let mut erased = Vec::new();
+    for (_, effect) in shard.effects.iter().filter(|(at, _)| *at == position) {
+        if let Ok(Body::Erased { nodes, .. }) = Body::decode(effect.kind, &effect.body) {
+            erased
+                .extend(nodes.iter().filter(|(_, extent)| *extent != Extent::Session).map(|(node, _)| *node));
+        }
+    }
+    erased
+}
+
+/// The audiences of every profile, by name.
+fn memberships(shard: &mut Shard, ids: &[Id]) -> BTreeMap<Id, Vec<String>> {
+    let book = shard.view.book();
+    let mut all = BTreeMap::new();
+    for id in ids {
+        let Some(read) = shard.profile(*id) else { continue };
+        let name = |audience| book.definition(audience).unwrap().name.to_string();
+        all.insert(*id, read.audiences.iter().map(|member| name(member.audience)).collect());
+    }
+    all
+}
+
+/// Counts again, from the log and from the nodes under which its events were counted.
+fn recount(shard: &mut Shard, id: Id) -> Vec<String> {
+    let read = shard.profile(id).unwrap();
+    let nodes: BTreeSet<Key> = read.identifiers.iter().map(|identifier| identifier.node).collect();
+    let now = shard.now;
+    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut plan: Option<((i64, usize), String)> = None;
+    let mut orders = BTreeSet::new();
+    for (position, (kind, received_at, body)) in shard.log.iter().enumerate() {
+        let Some(subject) = shard.subjects[position].filter(|_| *kind == RecordKind::EVENT) else { continue };
+        let event = Event::decode(body).unwrap();
+        let at = event.clamped_at(*received_at, model::event::MAX_AGE_US).0;
+        let mut counts = true;
+        if let Some(fact) = &event.order {
+            counts = event.value_counts;
+            if counts && fact.change == OrderChange::Completed {
+                counts = orders.insert(fact.order_id.to_owned());
+            }
+        }
+        if !nodes.contains(&subject.part) {
+            continue;
+        }
+        if counts {
+            times.entry(event.name.to_owned()).or_default().push(at);
+        }
+        let text = std::str::from_utf8(event.traits).unwrap();
+        if let Some(value) = text.strip_prefix("{\"plan\":\"").and_then(|rest| rest.strip_suffix("\"}")) {
+            plan = plan.max(Some(((at, position), value.to_owned())));
+        }
+    }
+    let within = |name: &str, granule: i64, parts: i64| {
+        let oldest = now.0.div_euclid(granule) - parts;
+        times.get(name).into_iter().flatten().filter(|at| at.div_euclid(granule) >= oldest).count()
+    };
+    let ever = |name: &str| times.get(name).map_or(0, Vec::len);
+    let agreed = read.aggregate.consent.categories.iter().any(|category| category.standing().0);
+    [
+        ("lookers", within("View", GRANULE_OF_DAY_US, 24) >= 2),
+        ("buyers", ever("Buy") > 0),
+        ("prospects", ever("View") > 0 && ever("Buy") == 0),
+        ("gold", plan.is_some_and(|(_, plan)| plan == "gold")),
+        ("agreed", agreed),
+        ("quiet", within("View", GRANULE_OF_HOUR_US, 30) == 0),
+        ("ordered", within("Order Completed", GRANULE_OF_DAY_US, 24) > 0),
+    ]
+    .into_iter()
+    .filter_map(|(name, member)| member.then(|| name.to_owned()))
+    .collect()
+}
+
+/// What the effects say of who is in what.
+fn told(shard: &Shard) -> BTreeSet<(Key, DefinitionId)> {
+    let mut told = BTreeSet::new();
+    for (_, effect) in &shard.effects {
+        if let Ok(Body::Audience { entered, audience, .. }) = Body::decode(effect.kind, &effect.body) {
+            let changed = if entered {
+                told.insert((effect.subject, audience))
+            } else {
+                told.remove(&(effect.subject, audience))
+            };
+            assert!(changed, "nobody enters twice or leaves what they are not in");
+        }
+    }
+    told
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Happens(Happening),
+    Wait(i64),
+    Part(Id, Id),
+    Erase(Id),
+}
+
+fn any_id() -> impl Strategy<Value = Id> {
+    (0_u8..3, 0_u8..4).prop_map(|(kind, number)| match kind {
+        0 => user(number),
+        1 => email(number),
+        _ => browser(number),
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let name = prop_oneof![4 => Just("View"), 1 => Just("Buy"), 1 => Just("Other")];
+    let traits = prop_oneof![
+        6 => Just(String::new()), 1 => Just(r#"{"plan":"gold"}"#.to_owned()), 1 => Just(r#"{"plan":"tin"}"#.to_owned()),
+    ];
+    let consent = prop_oneof![6 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    let order = prop_oneof![8 => Just(None), 1 => (0_u8..4).prop_map(Some)];
+    let happens = (
+        prop::collection::vec(any_id(), 1..3),
+        any::<bool>(),
+        (name, traits, consent, order),
+        0_i64..40 * 60_000_000,
+        prop_oneof![4 => 0_i64..1_000, 1 => 0..30 * HOUR_US, 1 => -10 * 60_000_000_i64..0],
+    );
+    prop_oneof![
+        16 => happens.prop_map(|(ids, server, (name, traits, consent, order), after_us, late_us)| {
+            let mut one = Happening { traits, consent, after_us, late_us, name, ..Happening::of(&ids, server) };
+            if let Some(order) = order {
+                one = Happening { name: "Order Completed", ..one.order(OrderChange::Completed, order, 10) };
+            }
+            Step::Happens(one)
+        }),
+        2 => (0_i64..30 * HOUR_US).prop_map(Step::Wait),
+        1 => (any_id(), any_id()).prop_map(|(one, other)| Step::Part(one, other)),
+        1 => any_id().prop_map(Step::Erase),
+    ]
+}
+
+fn take(shard: &mut Shard, step: &Step) {
+    match step {
+        Step::Happens(happening) => shard.happen(happening),
+        Step::Wait(time) => {
+            let to = shard.now.plus_us(*time);
+            shard.advance(to);
+        }
+        Step::Part(one, other) => {
+            shard.command(Operation::Unmerge(Parting::Pair(one.key(), other.key())));
+        }
+        Step::Erase(id) => {
+            shard.command(Operation::Erase(engage::WhoToErase::Identifier(id.key())));
+        }
+    }
+}
+
+fn everybody() -> Vec<Id> {
+    (0..4).flat_map(|number| [user(number), email(number), browser(number)]).collect()
+}
+
+proptest! {
+    #[test]
+    fn membership_is_what_a_recount_says(steps in prop::collection::vec(any_step(), 1..40)) {
+        let mut shard = Shard::new();
+        define_all(&mut shard);
+        back_fill(&mut shard, 8);
+        let mut erased = false;
+        for step in &steps {
+            take(&mut shard, step);
+            erased |= matches!(step, Step::Erase(_));
+            let told = told(&shard);
+            for id in everybody() {
+                let Some(read) = shard.profile(id) else { continue };
+                for member in &read.audiences {
+                    prop_assert!(told.contains(&(read.profile, member.audience)), "{:?} was told", id);
+                }
+                let said = told.range((read.profile, DefinitionId(0))..=(read.profile, DefinitionId(u32::MAX)));
+                prop_assert_eq!(said.count(), read.audiences.len());
+                // What an erased person did is nowhere, but in this test's log.
+                if !erased {
+                    let found = memberships(&mut shard, &[id]).remove(&id).unwrap();
+                    prop_assert_eq!(found, recount(&mut shard, id), "{:?} after {:?}", id, step);
+                }
+            }
+        }
+        for tally in RULES.iter().enumerate().map(|(number, _)| DefinitionId(number as u32)) {
+            let told = told(&shard).iter().filter(|(_, audience)| *audience == tally).count();
+            prop_assert_eq!(shard.view.tally(tally).members, told as u64);
+        }
+    }
+
+    /// Defined in the middle of everything and back-filled, in chunks of any size, while more happens.
+    #[test]
+    fn a_late_definition_is_as_good_as_an_early_one(
+        before in prop::collection::vec(any_step(), 0..25), after in prop::collection::vec(any_step(), 0..8), chunk in 1_usize..9,
+    ) {
+        let (mut early, mut late) = (Shard::new(), Shard::new());
+        define_all(&mut early);
+        back_fill(&mut early, 4);
+        for shard in [&mut early, &mut late] {
+            // The same log time for the same steps, although one has had more commands.
+            shard.advance(Timestamp(super::shard::START + DAY_US));
+            before.iter().for_each(|step| take(shard, step));
+            shard.advance(Timestamp(super::shard::START + 100 * DAY_US));
+        }
+        define_all(&mut late);
+        late.advance(Timestamp(super::shard::START + 101 * DAY_US));
+        early.advance(Timestamp(super::shard::START + 101 * DAY_US));
+        for shard in [&mut early, &mut late] {
+            after.iter().for_each(|step| take(shard, step));
+            let then = Timestamp(super::shard::START + 120 * DAY_US);
+            shard.advance(then);
+        }
+        back_fill(&mut late, chunk);
+        let to = early.now.max(late.now).plus_us(1);
+        early.advance(to);
+        late.advance(to);
+        prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
+        prop_assert!(told(&late).len() == told(&early).len());
+    }
+}
+
+fn explained(shard: &mut Shard, id: Id, audience: u32) -> Box<AudienceRead> {
+    use engage::{Answer, AsOf, Machine};
+    let profile = shard.profile(id).unwrap().profile;
+    let query = Query::Audience { profile, audience: DefinitionId(audience) };
+    let as_of = AsOf { next_position: Position(shard.position), log_time: shard.now };
+    match shard.machine.query(&mut shard.state, query, as_of) {
+        Answer::Audience(Some(read), _) => read,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn entries_and_exits_say_why() {
+    let mut shard = Shard::new();
+    define(&mut shard, "carts", r#"count("Added", "7d") > 0 && count("Buy", "7d") == 0"#, None);
+    back_fill(&mut shard, 8);
+    shard.happen(&Happening { name: "Added", ..Happening::of(&[user(1)], true) });
+    shard.happen(&Happening { name: "Buy", ..Happening::of(&[user(1)], true) });
+    shard.happen(&Happening { name: "Added", ..Happening::of(&[user(2)], true) });
+    let week_later = shard.now.plus_us(8 * DAY_US);
+    shard.advance(week_later);
+    let book = shard.view.book();
+    let mut said = Vec::new();
+    for (_, effect) in &shard.effects {
+        if let Ok(Body::Audience { entered, audience, cause, before, after, .. }) =
+            Body::decode(effect.kind, &effect.body)
+        {
+            let flipped: Vec<String> = book
+                .flipped(audience, before, after)
+                .into_iter()
+                .map(|(text, holds)| format!("{text} {holds}"))
+                .collect();
+            said.push((entered, cause, flipped.join(", ")));
+        }
+    }
+    let (added, bought) = (r#"count("Added", "7d") > 0"#, r#"count("Buy", "7d") == 0"#);
+    assert_eq!(
+        said,
+        [
+            (true, Cause::Event, format!("{added} true")),
+            (false, Cause::Event, format!("{bought} false")),
+            (true, Cause::Event, format!("{added} true")),
+            (false, Cause::Time, format!("{added} false")),
+        ]
+    );
+    let read = explained(&mut shard, user(2), 0);
+    assert_eq!((read.member, read.pending), (None, false));
+    let conditions: Vec<_> = read.parts.iter().map(|part| (part.text.as_str(), part.holds)).collect();
+    assert!(conditions.contains(&(added, false)) && conditions.contains(&(bought, true)), "{conditions:?}");
+}
+
+#[test]
+fn an_audience_that_suppresses_wins_everywhere() {
+    let mut shard = Shard::new();
+    shard.happen(&Happening::of(&[user(1), browser(1)], true));
+    define(&mut shard, "complained", r#"count("Complained", "30d") > 0"#, Some(Suppress::Everything));
+    define(&mut shard, "no shoes", r#"count("Returned") > 0"#, Some(Suppress::Product("product 7".into())));
+    back_fill(&mut shard, 8);
+    shard.happen(&Happening { name: "Returned", ..Happening::of(&[user(1)], true) });
+    let Decision::Held(held) = shard.decide(browser(1), 7) else { panic!("not held") };
+    assert_eq!(held.audience, DefinitionId(1));
+    assert!(matches!(shard.explain(browser(1), 7), Explanation::Held(_)));
+    assert_eq!(shard.decide(browser(1), 8), Decision::NotBought);
+    shard.happen(&Happening { name: "Complained", ..Happening::of(&[browser(1)], false) });
+    assert!(matches!(shard.decide(user(1), 8), Decision::Held(held) if held.audience == DefinitionId(0)));
+    // A purchase beside it, and its end, change nothing about that.
+    shard.happen(&Happening::of(&[user(1)], true).order(OrderChange::Completed, 9, 10));
+    assert!(matches!(shard.decide(user(1), 8), Decision::Held(_)));
+    let later = shard.now.plus_us(32 * DAY_US);
+    shard.advance(later);
+    assert_eq!(shard.decide(user(1), 8), Decision::NotBought);
+    assert!(matches!(shard.decide(user(1), 7), Decision::Held(_)));
+    assert_eq!(
+        shard.command(Operation::RemoveDefinition("no shoes".to_owned())),
+        Reply::Defined(DefinitionId(1), 1)
+    );
+    back_fill(&mut shard, 8);
+    assert_eq!(shard.decide(user(1), 7), Decision::NobodySuppressed);
+    assert!(shard.profile(user(1)).unwrap().audiences.is_empty());
+}
+
+#[test]
+fn definitions_that_cannot_be_change_nothing() {
+    let mut shard = Shard::new();
+    define(&mut shard, "one", r#"count("View") > 0"#, None);
+    let before = shard.state.dump();
+    let code = |reply: Reply| match reply {
+        Reply::Refused(CommandError::Definition { code, excerpt, .. }) => (code, excerpt),
+        other => panic!("{other:?}"),
+    };
+    let (wrong, excerpt) = code(define(&mut shard, "two", r#"count("View") > "many""#, None));
+    assert_eq!(wrong, "rule_type");
+    assert!(excerpt.contains('^'), "{excerpt}");
+    assert_eq!(code(define(&mut shard, " two", "true", None)).0, "definition_name");
+    let kind = DefinitionKind::Audience { rule: "true".into(), suppress: None };
+    let stale = Draft { name: "one".to_owned(), changes: Some(7), kind };
+    assert_eq!(code(shard.command(Operation::Define(stale))).0, "definition_stale");
+    assert_eq!(shard.state.dump(), before);
+    // The same again is no change; another rule waits until the first one holds for everybody.
+    assert_eq!(define(&mut shard, "one", r#"count("View") > 0"#, None), Reply::Defined(DefinitionId(0), 1));
+    let reply = define(&mut shard, "one", r#"count("View") > 1"#, None);
+    assert!(matches!(reply, Reply::Refused(CommandError::Invalid(_))));
+    back_fill(&mut shard, 8);
+    assert_eq!(define(&mut shard, "one", r#"count("View") > 1"#, None), Reply::Defined(DefinitionId(0), 2));
+}

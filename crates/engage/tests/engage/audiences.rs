@@ -111,8 +111,10 @@ fn gather(shard: &mut Shard, row: &engage::Backfill, chunk: usize) {
 /// Nodes that the record at a position erased.
 fn erased_at(shard: &Shard, position: u64) -> Vec<Key> {
     let mut erased = Vec::new();
-    for (_, effect) in shard.effects.iter().filter(|(at, _)| *at == position) {
-        if let Ok(Body::Erased { nodes, .. }) = Body::decode(effect.kind, &effect.body) {
+    for (_, effect) in &shard.effects {
+        if let Ok(Body::Erased { nodes, position: at }) = Body::decode(effect.kind, &effect.body)
+            && at.0 == position
+        {
             erased
                 .extend(nodes.iter().filter(|(_, extent)| *extent != Extent::Session).map(|(node, _)| *node));
         }

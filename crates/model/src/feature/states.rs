@@ -115,7 +115,7 @@ impl FeatureStates {
     ) {
         let (at, now) = (occurred.at, occurred.now);
         let (aggregation, window) = (slot.feature.aggregation, slot.feature.window);
-        if window.is_some_and(|window| window.granule(at) < window.oldest(now)) {
+        if window.is_some_and(|window| window.is_over(at, now)) {
             return;
         }
         let (place, found) = self.locate(*cursor, slot.id);

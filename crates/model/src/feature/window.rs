@@ -42,8 +42,9 @@ pub const MAX_GRANULES: i64 = 128;
 /// one granule more. Events dated ahead of `now` count at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
-    /// The length of a granule, one of [`GRANULES_US`]. Granules begin at multiples of it since 1970, in UTC.
-    pub granule_us: i64,
+    /// The length of a granule in minutes, one of [`GRANULES_US`]. Granules begin at multiples of it since 1970, in
+    /// UTC.
+    pub granule_minutes: u32,
     /// How many granules make the window.
     pub granules: i64,
 }
@@ -59,19 +60,30 @@ impl Window {
             let granule_us = GRANULES_US
                 .into_iter()
                 .find(|granule| length_us % granule == 0 && length_us / granule <= most)?;
-            Some(Self { granule_us, granules: length_us / granule_us })
+            let granule_minutes = u32::try_from(granule_us / MINUTE_US).ok()?;
+            Some(Self { granule_minutes, granules: length_us / granule_us })
         };
         parts(WANTED_GRANULES).or_else(|| parts(MAX_GRANULES))
     }
 
+    /// The length of a granule in microseconds.
+    pub fn granule_us(self) -> i64 {
+        i64::from(self.granule_minutes.max(1)) * MINUTE_US
+    }
+
     /// The length in microseconds.
     pub fn length_us(self) -> i64 {
-        self.granule_us.saturating_mul(self.granules)
+        self.granule_us().saturating_mul(self.granules)
     }
 
     /// The granule that an instant lies in.
     pub fn granule(self, at: Timestamp) -> i64 {
-        at.0.div_euclid(self.granule_us.max(1))
+        // A division by a constant is a multiplication, and one of 32 bits takes a fraction of one of 64.
+        let minutes = at.0.div_euclid(MINUTE_US);
+        match u32::try_from(minutes) {
+            Ok(minutes) => i64::from(minutes / self.granule_minutes.max(1)),
+            Err(_) => minutes.div_euclid(i64::from(self.granule_minutes.max(1))),
+        }
     }
 
     /// The oldest granule that counts at `now`.
@@ -79,10 +91,16 @@ impl Window {
         self.granule(now).saturating_sub(self.granules)
     }
 
+    /// Whether an event at `at` is over at `now`.
+    pub fn is_over(self, at: Timestamp, now: Timestamp) -> bool {
+        // Nearly every event is younger than the window is long: then no granule has to be found.
+        now.since_us(at) > self.length_us() && self.granule(at) < self.oldest(now)
+    }
+
     /// The instant at which a granule stops counting.
     pub fn end_of(self, granule: i64) -> Timestamp {
         let leaves = granule.saturating_add(self.granules).saturating_add(1);
-        Timestamp(leaves.saturating_mul(self.granule_us))
+        Timestamp(leaves.saturating_mul(self.granule_us()))
     }
 }
 
@@ -150,7 +168,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let window = Window::of_length(length_us(text).unwrap());
-            assert_eq!(window.map(|one| (one.granule_us, one.granules)), *expected, "{text}");
+            assert_eq!(window.map(|one| (one.granule_us(), one.granules)), *expected, "{text}");
         }
         for bad in ["", "7", "d", "7x", "-7d", "7 d", "1.5d", "99999999999999d"] {
             assert_eq!(length_us(bad), None, "{bad:?}");
@@ -160,16 +178,19 @@ mod tests {
     proptest! {
         #[test]
         fn a_window_holds_its_length_and_at_most_a_granule_more(
-            minutes in 1_i64..576_000, now in 0_i64..2_000_000_000_000_000, back in 0_i64..600 * DAY_US,
+            minutes in 1_i64..576_000, now in -9_000_000_000_000_000_i64..9_000_000_000_000_000, back in 0_i64..600 * DAY_US,
         ) {
             let Some(window) = Window::of_length(minutes * MINUTE_US) else { return Ok(()) };
             prop_assert_eq!(window.length_us(), minutes * MINUTE_US);
             prop_assert!(window.granules <= MAX_GRANULES);
-            let counts = |at: i64| window.granule(Timestamp(at)) >= window.oldest(Timestamp(now));
+            let counts = |at: i64| !window.is_over(Timestamp(at), Timestamp(now));
+            let plain = (now - back).div_euclid(window.granule_us());
+            prop_assert_eq!(window.granule(Timestamp(now - back)), plain);
+            prop_assert_eq!(counts(now - back), plain >= now.div_euclid(window.granule_us()) - window.granules);
             if back <= window.length_us() {
                 prop_assert!(counts(now - back));
             }
-            if back > window.length_us() + window.granule_us {
+            if back > window.length_us() + window.granule_us() {
                 prop_assert!(!counts(now - back));
             }
             let end = window.end_of(window.granule(Timestamp(now)));

@@ -11,6 +11,7 @@ pub use checkpoint::{Finish, Memory, Slice, Written, write_checkpoint};
 pub use system::OUTBOX_UNCONSUMED_MAX;
 
 use crate::error::EngineError;
+use crate::feed;
 use crate::machine::{AsOf, Effect, IssuedEffect, Machine, Outcome};
 use checkpoint::Checkpointing;
 use eventlog::Frame;
@@ -81,6 +82,8 @@ pub struct Core<M: Machine> {
     checkpointed_next: Position,
     /// Message ids from which on the door refuses events.
     dedup_ids_soft_max: u64,
+    /// Where followers learn of what is applied. None in a replay that only verifies.
+    feed: Option<feed::Appender>,
 }
 
 impl<M: Machine> Core<M> {
@@ -103,6 +106,7 @@ impl<M: Machine> Core<M> {
             checkpointing: Checkpointing::Idle,
             checkpointed_next: Position(0),
             dedup_ids_soft_max: u64::MAX,
+            feed: None,
         };
         core.attach(true);
         core
@@ -178,6 +182,11 @@ impl<M: Machine> Core<M> {
     /// Message ids from which on [`Core::dedup_is_nearly_full`].
     pub fn set_dedup_ids_soft_max(&mut self, ids: u64) {
         self.dedup_ids_soft_max = ids;
+    }
+
+    /// What is applied from now on is handed to a feed, which must stand where the state stands.
+    pub fn set_feed(&mut self, feed: feed::Appender) {
+        self.feed = Some(feed);
     }
 
     /// Records that are to be treated as absent.
@@ -260,6 +269,9 @@ impl<M: Machine> Core<M> {
         }
         self.progress.next_position = frame.first.plus(u64::from(frame.count));
         outcome.effects = (self.progress.effects - effects_before) as u32;
+        if let Some(feed) = &mut self.feed {
+            feed.end_frame(self.progress.next_position, self.progress.log_time);
+        }
         Ok(outcome)
     }
 
@@ -313,7 +325,11 @@ impl<M: Machine> Core<M> {
             if let Some(reply) = outcome.reply.take() {
                 frame.replies.push((index, reply));
             }
+            let subject = outcome.subject;
             self.absorb(outcome, changes);
+            if let (Some(subject), Some(feed)) = (subject, &mut self.feed) {
+                feed.event(record.position, subject);
+            }
         }
         self.progress.applied += 1;
         self.progress.next_position = record.position.plus(1);
@@ -392,7 +408,11 @@ impl<M: Machine> Core<M> {
         self.progress.effects += 1;
         self.progress.effects_digest = chain(self.progress.effects_digest, id, &effect);
         let consumed = !self.progress.consumers.is_empty();
-        self.system.issue(IssuedEffect { id, issued_at: self.progress.log_time, effect }, consumed);
+        let issued = IssuedEffect { id, issued_at: self.progress.log_time, effect };
+        if let Some(feed) = &mut self.feed {
+            feed.effect(&issued);
+        }
+        self.system.issue(issued, consumed);
     }
 
     fn prefetch_records(&mut self, slice: &[Record<'_>]) -> Result<(), EngineError> {

@@ -1,5 +1,6 @@
 //! What can go wrong in the loop.
 
+use crate::feed::FeedError;
 use eventlog::LogError;
 use model::codec::DecodeError;
 use model::id::Position;
@@ -15,6 +16,9 @@ pub enum EngineError {
     /// The checkpoints refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The feed refused or failed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
     /// A record of the log cannot be read although its checksum holds: it was written by another version.
     #[error(
         "record {position} cannot be read ({error}): it was written by a newer version; start that version"

@@ -3,6 +3,7 @@
 //! - [`machine`]: the contract between the loop and the rules.
 //! - [`core`]: one shard as a plain state machine. The simulator and `replay` use it as it is.
 //! - [`recovery`]: from a data directory to a shard that answers.
+//! - [`feed`]: what was applied, in order, for followers outside the loop.
 //! - [`shell`]: the core on threads: group commit, one applying thread, checkpoints, sealing.
 //! - [`verify`]: replays a log and compares with the checkpoints it led to.
 //!
@@ -15,6 +16,7 @@
 
 pub mod core;
 mod error;
+pub mod feed;
 pub mod machine;
 mod panics;
 pub mod recovery;

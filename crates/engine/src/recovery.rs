@@ -4,6 +4,7 @@
 
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::feed::{self, FEED_FOLDER, Feed, FeedOptions, Feeding};
 use crate::machine::Machine;
 use crate::panics;
 use env::Env;
@@ -26,6 +27,8 @@ pub struct OpenOptions {
     pub log: LogOptions,
     /// The checkpoints and de-duplication.
     pub store: StoreOptions,
+    /// The change feed. It is sealed with the keyring of the log.
+    pub feed: FeedOptions,
 }
 
 /// A log to replay: the writer's own, or a handle beside a running writer.
@@ -74,6 +77,10 @@ pub struct Opened<M: Machine> {
     pub log: LocalLog,
     /// Its checkpoints.
     pub store: Store,
+    /// Its feed, for readers.
+    pub feed: Feed,
+    /// Its feed, for the thread that writes it.
+    pub feed_writer: feed::Writer,
     /// Its data directory.
     pub directory: PathBuf,
     /// The reign that begins with this opening: higher than any before.
@@ -91,6 +98,8 @@ pub struct RecoveryReport {
     pub replayed: u64,
     /// A torn append that was cut from the log: nobody had been told about it.
     pub cut: Option<Cut>,
+    /// What was found of the feed.
+    pub feed: feed::FeedReport,
     /// A record that panicked for the second time and is skipped from now on. Tell an operator.
     pub quarantined: Option<Position>,
     /// Time taken.
@@ -109,17 +118,21 @@ pub fn open<M: Machine>(
     let (mut log, found) = LocalLog::open(env, directory, options.log.clone())?;
     report.cut = found.cut;
     let objects: Arc<dyn Objects> = Arc::new(LocalObjects::open(env, &directory.join(STATE_FOLDER))?);
-    let (core, store, term) = loop {
+    let (core, store, term, feed, feed_writer) = loop {
         let (store, manifest) = Store::open(Arc::clone(&objects), options.store.clone())?;
         let term = next_term(&log, manifest.as_ref());
         let mut core = restore(machine(), &store, manifest.as_ref())?;
         // The last sixteenth is for what waits in the queues when the door begins to refuse.
         core.set_dedup_ids_soft_max(options.store.dedup.bytes_limit / ID_BYTES / 16 * 15);
         report.checkpoint = manifest.as_ref().map(|_| core.progress().next_position);
-        match replay(&mut core, &log) {
+        let Feeding { feed, appender, mut writer, report: found } =
+            open_feed(env, directory, &core, options)?;
+        core.set_feed(appender);
+        report.feed = found;
+        match replay(&mut core, &log, &mut writer) {
             Ok(Ok(replayed)) => {
                 report.replayed = replayed;
-                break (core, store, term);
+                break (core, store, term, feed, writer);
             }
             Ok(Err(error)) => return Err(error),
             Err(message) => {
@@ -135,7 +148,7 @@ pub fn open<M: Machine>(
         }
     };
     report.elapsed_ns = env.clock.monotonic_ns().saturating_sub(started_ns);
-    Ok(Opened { core, log, store, directory: directory.to_owned(), term, report })
+    Ok(Opened { core, log, store, feed, feed_writer, directory: directory.to_owned(), term, report })
 }
 
 fn next_term(log: &LocalLog, manifest: Option<&Manifest>) -> Term {
@@ -164,8 +177,40 @@ pub fn restore<M: Machine>(
 }
 
 /// Applies everything that the log holds beyond the state. The outer error is a panic.
-fn replay<M: Machine>(core: &mut Core<M>, log: &LocalLog) -> Result<Result<u64, EngineError>, String> {
-    panics::guard(|| replay_log(core, log, None))
+fn replay<M: Machine>(
+    core: &mut Core<M>,
+    log: &LocalLog,
+    writer: &mut feed::Writer,
+) -> Result<Result<u64, EngineError>, String> {
+    // Nobody else writes the feed yet, and a long tail would not fit into memory. A failure lets it begin anew.
+    let mut write_feed = || while matches!(writer.step(), Ok(true)) {};
+    panics::guard(|| replay_frames(core, log, None, &mut write_feed))
+}
+
+/// The feed as it is where the replay begins.
+fn open_feed<M: Machine>(
+    env: &Env,
+    directory: &Path,
+    core: &Core<M>,
+    options: &OpenOptions,
+) -> Result<Feeding, EngineError> {
+    let progress = core.progress();
+    let found = feed::open(
+        env,
+        &directory.join(FEED_FOLDER),
+        progress.next_position,
+        progress.log_time,
+        options.log.keyring.clone(),
+        options.feed.clone(),
+    )?;
+    if found.report.began_anew {
+        let position = progress.next_position.0;
+        tracing::warn!(
+            position,
+            "the feed does not reach the checkpoint and begins anew; followers take a snapshot"
+        );
+    }
+    Ok(found)
 }
 
 /// Applies the log from where the state stands up to `until` or its end. Returns the number of records.
@@ -173,6 +218,15 @@ pub fn replay_log<M: Machine>(
     core: &mut Core<M>,
     log: &dyn LogSource,
     until: Option<Position>,
+) -> Result<u64, EngineError> {
+    replay_frames(core, log, until, &mut || {})
+}
+
+fn replay_frames<M: Machine>(
+    core: &mut Core<M>,
+    log: &dyn LogSource,
+    until: Option<Position>,
+    after_frame: &mut dyn FnMut(),
 ) -> Result<u64, EngineError> {
     let from = core.progress().next_position;
     if from > log.end_position() {
@@ -183,6 +237,7 @@ pub fn replay_log<M: Machine>(
     while until.is_none_or(|until| core.progress().next_position < until) {
         let Some(frame) = reader.next()? else { break };
         core.apply_frame(&frame)?;
+        after_frame();
     }
     Ok(core.progress().next_position.0 - from.0)
 }

@@ -5,6 +5,7 @@
 //!                          append, sync               │  ▲
 //!                                                     ▼  │ committed
 //!                                                checkpointer: runs, merges      sealer: closed log segments
+//!                                                feeder: files of the change feed
 //! ```
 //!
 //! While the committer waits for the disk, the applier works on the group before. Every queue is bounded; a full one
@@ -14,6 +15,7 @@ mod apply;
 mod bodies;
 mod checkpointer;
 mod commit;
+mod feeder;
 mod mailbox;
 mod readers;
 mod status;
@@ -23,6 +25,7 @@ pub use status::Status;
 
 use crate::core::Core;
 use crate::error::{EngineError, SubmitError};
+use crate::feed::Feed;
 use crate::machine::{AsOf, IssuedEffect, Machine};
 use crate::recovery::Opened;
 use apply::{Applier, Work};
@@ -126,6 +129,7 @@ struct Shared<M: Machine> {
     commits: Arc<Mailbox<Commit>>,
     work: Arc<Mailbox<Work<M>>>,
     log: LogHandle,
+    feed: Feed,
     drive_log_time: bool,
     directory: PathBuf,
     threads: Mutex<Vec<Box<dyn Thread>>>,
@@ -134,7 +138,7 @@ struct Shared<M: Machine> {
 impl<M: Machine> Engine<M> {
     /// Starts the threads of an opened shard.
     pub fn start(env: &Env, opened: Opened<M>, options: EngineOptions) -> Result<Self, EngineError> {
-        let Opened { core, log, store, directory, term, .. } = opened;
+        let Opened { core, log, store, feed, feed_writer, directory, term, .. } = opened;
         let options = EngineOptions { term, ..options };
         let handle = log.handle();
         let status = Arc::new(Status::default());
@@ -147,13 +151,17 @@ impl<M: Machine> Engine<M> {
             // A group weighs 1, a query nothing: neither can keep the other out.
             work: Arc::new(Mailbox::new(options.groups_max + QUERIES_MAX, options.groups_max)),
             log: handle,
+            feed,
             drive_log_time: options.drive_log_time,
             directory,
             threads: Mutex::new(Vec::new()),
         });
         let engine = Self { shared };
         engine.announce_rules(&core);
+        let feeder =
+            feeder::Feeder { writer: feed_writer, feed: engine.shared.feed.clone(), log: log.handle() };
         engine.spawn_all(env, core, log, store, &options)?;
+        engine.spawn(env, "feed", move || feeder.run())?;
         Ok(engine)
     }
 
@@ -215,6 +223,7 @@ impl<M: Machine> Engine<M> {
             checkpointer: Arc::clone(&checkpoints),
             status: Arc::clone(&shared.status),
             bodies,
+            feed: shared.feed.clone(),
             checkpoint_started_ns: env.clock.monotonic_ns(),
             housekeeping_ns: 0,
             tick_pending: false,
@@ -222,11 +231,11 @@ impl<M: Machine> Engine<M> {
         let checkpointer = Checkpointer::new(
             env.clone(),
             store,
+            shared.feed.clone(),
             Arc::clone(&checkpoints),
             Arc::clone(&shared.work),
             Arc::clone(&shared.status),
-            options.merge_bytes_per_second,
-            options.term,
+            options,
         );
         let sealer = checkpointer::Sealer {
             log: shared.log.clone(),
@@ -336,6 +345,11 @@ impl<M: Machine> Engine<M> {
     /// Live figures.
     pub fn status(&self) -> &Arc<Status> {
         &self.shared.status
+    }
+
+    /// The change feed, for reading.
+    pub fn feed(&self) -> &Feed {
+        &self.shared.feed
     }
 
     /// The log, for reading.

@@ -163,6 +163,8 @@ impl Machine for Ledger {
         if account.balance > ALARM_AT {
             outcome.effect(ALARM, key, account.balance.to_le_bytes().to_vec());
         }
+        let part = Key(u128::from(transfer.message));
+        outcome.subject = Some(engine::Subject { whole: key, part });
         outcome.changes.push((key, account.balance));
         outcome.reply = Some(account.balance.to_le_bytes().to_vec());
         Self::set_timer(outcome, key, record.received_at);
@@ -280,6 +282,6 @@ impl Subject for Clients {
         let effects = truth.effects.into_iter();
         let effects =
             effects.map(|(position, ordinal, kind, _, body)| (EffectId { position, ordinal }, kind, body));
-        Ok(Explained { effects: effects.collect(), duplicates: truth.duplicates })
+        Ok(Explained { effects: effects.collect(), feed: truth.feed, duplicates: truth.duplicates })
     }
 }

@@ -11,12 +11,13 @@ use anyhow::{Result, ensure};
 use engage::{Command, Engage, Operation, Parting, Query};
 use engine::DedupOptions;
 use engine::core::Core;
+use engine::feed::{self, Feed, FeedOptions, Item, Place};
 use env::seeded::{Seed, World};
 use eventlog::Frame;
 use model::event::{
     Event, EventKind, Identifier, IdentifierKind, Identifiers, OrderChange, OrderFact, Product,
 };
-use model::id::{Key, Timestamp};
+use model::id::{Key, Position, Timestamp};
 use model::record::{RecordKind, decode_records, encode_record};
 use model::suppression::SuppressionSettings;
 use std::collections::BTreeSet;
@@ -133,17 +134,34 @@ impl Shoppers {
     }
 }
 
-/// The same log in one go, in memory.
-fn in_one_go(frames: &[Frame]) -> Result<Core<Engage>> {
+/// The same log in one go, in memory, and its feed.
+fn in_one_go(frames: &[Frame]) -> Result<(Core<Engage>, Feed)> {
     let env = World::new(0, START_US).env();
     let objects = Arc::new(LocalObjects::open(&env, Path::new("/second"))?);
     let dedup = DedupOptions { window_us: WINDOW_US, bucket_us: BUCKET_US, bytes_limit: 1 << 20 };
     let (store, _) = Store::open(objects, StoreOptions { dedup, ..StoreOptions::default() })?;
     let mut core = Core::new(Engage, store.source(), store.dedup_window()?);
+    // Nobody writes this feed: everything stays in memory.
+    let options = FeedOptions { waiting_bytes_max: usize::MAX, ..FeedOptions::default() };
+    let feeding = feed::open(&env, Path::new("/second-feed"), Position(0), Timestamp(0), None, options)?;
+    core.set_feed(feeding.appender);
     for frame in frames {
         core.apply_frame(frame)?;
     }
-    Ok(core)
+    Ok((core, feeding.feed))
+}
+
+/// Everything that a feed holds from a place on.
+pub(crate) fn read_all(feed: &Feed, mut place: Place) -> Result<Vec<Item>, feed::FeedError> {
+    let mut items = Vec::new();
+    loop {
+        let batch = feed.read(place)?;
+        items.extend(batch.items);
+        if batch.at_end {
+            return Ok(items);
+        }
+        place = batch.next;
+    }
 }
 
 impl Subject for Shoppers {
@@ -186,7 +204,7 @@ impl Subject for Shoppers {
     }
 
     fn check(&mut self, core: &mut Core<Engage>, frames: &[Frame]) -> Result<Explained> {
-        let mut second = in_one_go(frames)?;
+        let (mut second, feed) = in_one_go(frames)?;
         ensure!(core.progress().effects_digest == second.progress().effects_digest, "the effects differ");
         ensure!(core.progress().applied == second.progress().applied, "other records counted");
         for kind in [
@@ -222,6 +240,7 @@ impl Subject for Shoppers {
         }
         let effects = second.effects_after(None, usize::MAX).into_iter();
         let effects = effects.map(|issued| (issued.id, issued.effect.kind, issued.effect.body));
-        Ok(Explained { effects: effects.collect(), duplicates: second.progress().duplicates })
+        let (effects, feed) = (effects.collect(), read_all(&feed, Place::default())?);
+        Ok(Explained { effects, feed, duplicates: second.progress().duplicates })
     }
 }

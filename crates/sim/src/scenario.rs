@@ -2,12 +2,14 @@
 
 mod check;
 mod faults;
+mod follow;
 mod steps;
 
 use crate::subject::Subject;
 use crate::truth::{BUCKET_US, WINDOW_US};
 use anyhow::{Result, bail};
 use engine::core::{Core, Slice};
+use engine::feed::{Feed, FeedOptions, Writer};
 use engine::recovery::{OpenOptions, Opened, open};
 use engine::{DedupOptions, EngineError};
 use env::seeded::{Seed, World};
@@ -43,6 +45,10 @@ pub struct Tally {
     pub effects: u64,
     /// Records quarantined after two panics.
     pub quarantined: u64,
+    /// Items that a follower took from the feed.
+    pub followed: u64,
+    /// Times that a follower's cursor was refused.
+    pub gone: u64,
 }
 
 impl Tally {
@@ -57,6 +63,8 @@ impl Tally {
         self.checkpoints += other.checkpoints;
         self.effects += other.effects;
         self.quarantined += other.quarantined;
+        self.followed += other.followed;
+        self.gone += other.gone;
     }
 }
 
@@ -65,6 +73,8 @@ struct Shard<S: Subject> {
     core: Core<S::Rules>,
     log: LocalLog,
     store: Store,
+    feed: Feed,
+    feed_writer: Writer,
     term: Term,
     /// Durable, not applied yet.
     waiting: Vec<Frame>,
@@ -91,6 +101,10 @@ pub struct Scenario<S: Subject> {
     faulty: bool,
     /// This life trims its log.
     trims: bool,
+    /// Somebody outside the process who follows the feed.
+    follower: follow::Follower,
+    /// The feed's disk refused something: it may begin anew.
+    feed_excused: bool,
     /// All frames ever seen in the log: trimming must not take the truth away.
     history: Vec<Frame>,
     options: OpenOptions,
@@ -115,6 +129,14 @@ impl<S: Subject> Scenario<S> {
                 dedup: DedupOptions { window_us: WINDOW_US, bucket_us: BUCKET_US, bytes_limit: 1 << 20 },
                 ..StoreOptions::default()
             },
+            feed: FeedOptions {
+                retention_age_us: None,
+                retention_bytes: u64::MAX,
+                segment_bytes: 1_000 + seed.below(4_000),
+                block_bytes: 200 + seed.below(800) as usize,
+                waiting_bytes_max: usize::MAX,
+                room_wait_ms: 0,
+            },
         };
         Self {
             subject: S::new(&mut seed),
@@ -126,6 +148,8 @@ impl<S: Subject> Scenario<S> {
             answered: Position(0),
             faulty: false,
             trims: number % 2 == 1,
+            follower: follow::Follower::default(),
+            feed_excused: false,
             history: Vec::new(),
             options,
         }
@@ -179,11 +203,20 @@ impl<S: Subject> Scenario<S> {
         if opened.report.quarantined.is_some() {
             self.tally.quarantined += 1;
         }
+        if self.world.is_off() {
+            // While the replay wrote the feed: the start goes on as long as it needs no disk.
+            drop(opened);
+            self.lose_power();
+            return Ok(());
+        }
+        self.feed_excused |= self.faults_are_set() && opened.feed.stats().gaps > 0;
         self.clear_faults();
         self.shard = Some(Shard {
             core: opened.core,
             log: opened.log,
             store: opened.store,
+            feed: opened.feed,
+            feed_writer: opened.feed_writer,
             term: opened.term,
             waiting: Vec::new(),
             slices: Vec::new(),

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use engine::Machine;
 use engine::core::Core;
+use engine::feed::Item;
 use env::seeded::Seed;
 use eventlog::Frame;
 use model::id::EffectId;
@@ -28,6 +29,8 @@ pub trait Subject {
 pub struct Explained {
     /// Every effect: its id, kind and body.
     pub effects: Vec<(EffectId, u16, Vec<u8>)>,
+    /// Every item of the feed, in order.
+    pub feed: Vec<Item>,
     /// Records that repeat another.
     pub duplicates: u64,
 }

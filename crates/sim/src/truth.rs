@@ -5,8 +5,9 @@
 
 use crate::ledger::{ALARM, Account, IDLE, TIMER_US, Transfer, account_key};
 use engine::core::TIMERS_PER_FRAME_MAX;
+use engine::feed::{Item, What};
 use eventlog::Frame;
-use model::id::{Key, Position, Timestamp};
+use model::id::{EffectId, Key, Position, Timestamp};
 use model::record::{RecordKind, decode_records};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ pub struct Truth {
     pub accounts: BTreeMap<u8, Account>,
     /// Effects in order: position, ordinal, kind, subject, body.
     pub effects: Vec<(Position, u32, u16, Key, Vec<u8>)>,
+    /// Items of the feed, in order.
+    pub feed: Vec<Item>,
     /// Messages that counted.
     pub counted: BTreeSet<u64>,
     /// Records dropped as duplicates.
@@ -122,10 +125,17 @@ impl Fold {
         }
         self.timers.retain(|(_, waiting)| *waiting != subject);
         self.timers.insert((received_at.plus_us(TIMER_US), subject));
+        // An event's own item is the last of its record, whatever its effects.
+        let id = EffectId { position, ordinal: u32::MAX };
+        let what = What::Event { part: Key(u128::from(transfer.message)) };
+        self.truth.feed.push(Item { id, at: self.log_time, subject, what });
     }
 
     fn effect(&mut self, position: Position, kind: u16, subject: Key, body: Vec<u8>) {
         let ordinal = self.ordinals.entry(position).or_default();
+        let id = EffectId { position, ordinal: *ordinal };
+        let what = What::Effect { kind, body: body.clone() };
+        self.truth.feed.push(Item { id, at: self.log_time, subject, what });
         self.truth.effects.push((position, *ordinal, kind, subject, body));
         *ordinal += 1;
     }

@@ -14,8 +14,10 @@ use sim::scenario::{Scenario, Tally};
 use sim::subject::Subject;
 
 const STEPS: u32 = 160;
-const EVERYTHING: [&str; 7] = ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "quarantine"];
-const WITHOUT_POISON: [&str; 6] = ["crash", "kill", "fault", "checkpoint", "duplicate", "effect"];
+const EVERYTHING: [&str; 8] =
+    ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "quarantine", "followed item"];
+const WITHOUT_POISON: [&str; 7] =
+    ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "followed item"];
 
 fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
     std::panic::set_hook(Box::new(|info| {
@@ -41,6 +43,7 @@ fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
         ("duplicate", total.duplicates),
         ("effect", total.effects),
         ("quarantine", total.quarantined),
+        ("followed item", total.followed),
     ] {
         assert!(seen > 0 || !expected.contains(&what), "not one {what} in {count} lives");
     }

@@ -111,7 +111,8 @@ impl<M: Machine> Core<M> {
         self.progress.next_position.0.saturating_sub(self.checkpointed_next.0)
     }
 
-    /// Freezes the state as it is now, between two frames. Costs next to nothing; the slices do the work.
+    /// Freezes the state as it is now, between two frames. Costs next to nothing; the slices do the work. Before it is
+    /// committed, the feed has to be synced up to here ([`crate::feed::Feed::wait_synced`]).
     pub fn begin_checkpoint(&mut self) {
         if !self.can_checkpoint() {
             return;
@@ -120,6 +121,9 @@ impl<M: Machine> Core<M> {
         let dedup_digest = self.dedup.digest();
         let dedup = self.dedup.begin_checkpoint();
         self.checkpointed_next = self.progress.next_position;
+        if let Some(feed) = &mut self.feed {
+            feed.mark();
+        }
         let frozen = Frozen { progress: self.progress.clone(), dedup, dedup_digest };
         self.checkpointing = Checkpointing::Encoding(Box::new(frozen));
     }

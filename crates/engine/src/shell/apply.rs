@@ -8,6 +8,7 @@ use super::mailbox::Mailbox;
 use super::status::Status;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::feed::Feed;
 use crate::machine::Machine;
 use crate::panics;
 use env::Env;
@@ -55,6 +56,8 @@ pub(crate) struct Applier<M: Machine> {
     pub(crate) checkpointer: Arc<Mailbox<Job>>,
     pub(crate) status: Arc<Status>,
     pub(crate) bodies: Arc<Bodies>,
+    /// Stopped when nothing more is applied.
+    pub(crate) feed: Feed,
     pub(crate) checkpoint_started_ns: u64,
     pub(crate) housekeeping_ns: u64,
     pub(crate) tick_pending: bool,
@@ -82,6 +85,7 @@ impl<M: Machine> Applier<M> {
         self.inbox.close();
         self.committer.close();
         self.checkpointer.close();
+        self.feed.stop();
         while let Some(work) = self.inbox.pop(Duration::ZERO) {
             if let Work::Group(group) = work {
                 for (_, done) in group.into_iter().flat_map(|durable| durable.waiters) {

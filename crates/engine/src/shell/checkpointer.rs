@@ -1,9 +1,11 @@
 //! The checkpointing thread: writes what the applier encoded, merges runs, and lets the log go behind it.
 
+use super::EngineOptions;
 use super::apply::Work;
 use super::mailbox::Mailbox;
 use super::status::Status;
 use crate::core::{Slice, Written, write_checkpoint};
+use crate::feed::Feed;
 use crate::machine::Machine;
 use env::Env;
 use eventlog::{LogHandle, SealStep};
@@ -17,6 +19,8 @@ use store::{Store, StoreError};
 const MERGE_PACE: Duration = Duration::from_millis(50);
 /// Waits between tries of a checkpoint or a merge that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a checkpoint waits for the feed to be synced. The feed is derived: state does not wait for it for ever.
+const FEED_WAIT: Duration = Duration::from_secs(5);
 /// How often the sealer looks for closed segments.
 const SEAL_PACE: Duration = Duration::from_millis(100);
 
@@ -27,6 +31,7 @@ pub(crate) enum Job {
 pub(crate) struct Checkpointer<M: Machine> {
     env: Env,
     store: Store,
+    feed: Feed,
     inbox: Arc<Mailbox<Job>>,
     applier: Arc<Mailbox<Work<M>>>,
     status: Arc<Status>,
@@ -57,22 +62,23 @@ impl<M: Machine> Checkpointer<M> {
     pub(crate) fn new(
         env: Env,
         store: Store,
+        feed: Feed,
         inbox: Arc<Mailbox<Job>>,
         applier: Arc<Mailbox<Work<M>>>,
         status: Arc<Status>,
-        merge_bytes_per_second: u64,
-        term: Term,
+        options: &EngineOptions,
     ) -> Self {
         let committed = store.manifest().map_or(Position(0), |manifest| manifest.position);
         let merge_credit_ns = env.clock.monotonic_ns();
         Self {
             env,
             store,
+            feed,
             inbox,
             applier,
             status,
-            merge_bytes_per_second,
-            term,
+            merge_bytes_per_second: options.merge_bytes_per_second,
+            term: options.term,
             committed,
             rewriting: None,
             slices: Vec::new(),
@@ -103,6 +109,10 @@ impl<M: Machine> Checkpointer<M> {
     }
 
     fn write(&mut self) {
+        if !self.wait_for_feed() {
+            // The shard is stopping. The log covers what this checkpoint would have.
+            return;
+        }
         let answer = loop {
             match write_checkpoint(&self.store, self.term, &self.slices) {
                 Ok(Written { position, log_needed_from }) => {
@@ -122,6 +132,22 @@ impl<M: Machine> Checkpointer<M> {
         };
         self.slices.clear();
         self.applier.push_control(answer);
+    }
+
+    /// What the feed holds up to the checkpoint cannot be made again once the checkpoint is committed.
+    /// `false` if the feed was stopped before it was synced.
+    fn wait_for_feed(&self) -> bool {
+        let finish = self.slices.last().and_then(|slice| slice.finish.as_ref());
+        let Some(position) = finish.map(|finish| finish.progress.next_position) else { return true };
+        let synced = self.feed.wait_synced(position, FEED_WAIT);
+        if !synced && !self.feed.is_stopped() {
+            tracing::warn!(
+                position = position.0,
+                "the feed's disk is slow; after a crash now, followers take a snapshot"
+            );
+            return true;
+        }
+        synced
     }
 
     /// Merges runs at the configured pace: sequential writes at a bounded rate leave the log's syncs alone.

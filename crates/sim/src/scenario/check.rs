@@ -43,7 +43,7 @@ impl<S: Subject> Scenario<S> {
         );
         let end = frames.last().map_or(Position(0), Frame::next);
         ensure!(end == applied, "the log ends at {end}, the state at {applied}");
-        let Explained { effects, duplicates } = self.subject.check(&mut shard.core, &frames)?;
+        let Explained { effects, feed, duplicates } = self.subject.check(&mut shard.core, &frames)?;
         // Promise 2: counted once.
         ensure!(
             progress.duplicates == duplicates,
@@ -63,6 +63,7 @@ impl<S: Subject> Scenario<S> {
             let known = self.seen_effects.entry(id).or_insert_with(|| (kind, body.clone()));
             ensure!(*known == (kind, body), "effect {id} is not what it was before");
         }
+        self.check_feed(&feed).context("the feed")?;
         self.check_outbox()
     }
 

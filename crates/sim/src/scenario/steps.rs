@@ -16,7 +16,9 @@ impl<S: Subject> Scenario<S> {
             0..=23 => self.append(),
             24..=47 => self.apply_one(),
             48..=53 => self.begin_checkpoint(),
-            54..=70 => self.slice(),
+            54..=66 => self.slice(),
+            67 | 68 => self.write_feed(),
+            69 | 70 => self.follow(),
             71..=74 => self.merge(),
             75 | 76 => self.warm(),
             77..=82 => self.seal(),
@@ -169,6 +171,10 @@ impl<S: Subject> Scenario<S> {
         if shard.slices.last().is_none_or(|slice| slice.finish.is_none()) {
             return Ok(());
         }
+        if !self.sync_feed() {
+            return Ok(());
+        }
+        let Some(shard) = &mut self.shard else { return Ok(()) };
         match write_checkpoint(&shard.store, shard.term, &shard.slices) {
             Ok(_) => {
                 shard.slices.clear();

@@ -1,0 +1,185 @@
+//! From a folder to a feed that can be read and written.
+//!
+//! What is behind the checkpoint is cut: the replay makes it again. A file's blocks count up to where the next file
+//! begins, so a cut that a crash undid does no harm. If what is left does not reach the checkpoint exactly, the feed
+//! begins anew there.
+
+use super::segment::{Seals, Segment, first_of};
+use super::{Appender, Feed, FeedError, FeedOptions, Shared, State, Writer};
+use env::{Env, OpenMode};
+use eventlog::Keyring;
+use model::codec::{Decoder, Encoder};
+use model::id::{Position, Timestamp};
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+const IDENTITY: &str = "identity";
+const IDENTITY_TEMPORARY: &str = "identity.tmp";
+const IDENTITY_BYTES: usize = 13;
+const IDENTITY_VERSION: u8 = 1;
+
+/// The three ends of an open feed.
+pub struct Feeding {
+    /// For readers.
+    pub feed: Feed,
+    /// For the applying side.
+    pub appender: Appender,
+    /// For the thread that writes.
+    pub writer: Writer,
+    /// What was found.
+    pub report: FeedReport,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedReport {
+    /// Items before this position are gone.
+    pub start: Position,
+    /// The files did not reach the checkpoint, so older cursors are refused. Not set where nothing ever was.
+    pub began_anew: bool,
+}
+
+/// Opens the feed in a folder. `next` is where the replay begins: the position of the checkpoint, 0 without one.
+pub fn open(
+    env: &Env,
+    directory: &Path,
+    next: Position,
+    log_time: Timestamp,
+    keyring: Option<Keyring>,
+    options: FeedOptions,
+) -> Result<Feeding, FeedError> {
+    let seals = Seals { keyring, env: env.clone() };
+    let made = env.disk.create_directory(directory);
+    made.map_err(FeedError::io("the feed's folder could not be made"))?;
+    let (identity, fresh) = identity(env, directory)?;
+    let mut segments = Vec::new();
+    if !fresh {
+        segments = whole_run(scan_all(env, directory, identity)?, next)?;
+    }
+    let reaches = segments.last().is_some_and(|last| last.complete() == next);
+    if !reaches {
+        segments.clear();
+    }
+    remove_others(env, directory, &segments)?;
+    let start = segments.first().map_or(next, |first| first.head.first);
+    let state =
+        State { identity, start, complete: next, log_time, synced: next, segments, ..State::default() };
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        arrived: Condvar::new(),
+        work: Condvar::new(),
+        room: Condvar::new(),
+        settled: Condvar::new(),
+        seals,
+        options,
+        listeners: AtomicUsize::new(0),
+        on_items: OnceLock::new(),
+    });
+    let began_anew = !reaches && next > Position(0);
+    Ok(Feeding {
+        feed: Feed { shared: Arc::clone(&shared) },
+        appender: Appender::new(Arc::clone(&shared), next, log_time),
+        writer: Writer::new(shared, directory.to_owned(), next),
+        report: FeedReport { start, began_anew },
+    })
+}
+
+/// The identity of the folder, and whether it was made just now.
+fn identity(env: &Env, directory: &Path) -> Result<(u64, bool), FeedError> {
+    let failed = FeedError::io("the feed's identity could not be read or made");
+    let path = directory.join(IDENTITY);
+    if env.disk.exists(&path) {
+        let file = env.disk.open(&path, OpenMode::Read).map_err(&failed)?;
+        let mut bytes = [0; IDENTITY_BYTES];
+        if file.len().map_err(&failed)? == IDENTITY_BYTES as u64 {
+            file.read_exact_at(0, &mut bytes).map_err(&failed)?;
+            if let Some(identity) = decode_identity(&bytes) {
+                return Ok((identity, false));
+            }
+        }
+    }
+    let mut number = [0; 8];
+    env.entropy.fill(&mut number).map_err(&failed)?;
+    let identity = u64::from_le_bytes(number);
+    let mut bytes = Vec::with_capacity(IDENTITY_BYTES);
+    Encoder(&mut bytes).u8(IDENTITY_VERSION);
+    Encoder(&mut bytes).u64(identity);
+    let check = crc32c::crc32c(&bytes);
+    Encoder(&mut bytes).u32(check);
+    let temporary = directory.join(IDENTITY_TEMPORARY);
+    if env.disk.exists(&temporary) {
+        env.disk.remove(&temporary).map_err(&failed)?;
+    }
+    let file = env.disk.open(&temporary, OpenMode::CreateNew).map_err(&failed)?;
+    file.write_all_at(0, &bytes).map_err(&failed)?;
+    file.sync_data().map_err(&failed)?;
+    env.disk.rename(&temporary, &path).map_err(&failed)?;
+    env.disk.sync_directory(directory).map_err(&failed)?;
+    Ok((identity, true))
+}
+
+fn decode_identity(bytes: &[u8]) -> Option<u64> {
+    let (content, check) = bytes.split_at_checked(IDENTITY_BYTES - 4)?;
+    let mut decoder = Decoder::new(content);
+    let version = decoder.u8().ok()?;
+    let identity = decoder.u64().ok()?;
+    let sound = Decoder::new(check).u32().ok()? == crc32c::crc32c(content);
+    (sound && version == IDENTITY_VERSION).then_some(identity)
+}
+
+/// Every file of this feed, by where it begins. What blocks hold is only looked at in the last one: the others were
+/// synced before the next was begun.
+fn scan_all(env: &Env, directory: &Path, identity: u64) -> Result<Vec<Segment>, FeedError> {
+    let names = env.disk.list(directory).map_err(FeedError::io("the feed's folder could not be listed"))?;
+    let mut names: Vec<String> = names.into_iter().filter(|name| first_of(name).is_some()).collect();
+    names.sort();
+    let mut segments = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let last = index + 1 == names.len();
+        let path = directory.join(name);
+        let scanned = Segment::scan(&*env.disk, &path, last)?;
+        match scanned.filter(|segment| segment.head.identity == identity) {
+            Some(segment) if Some(segment.head.first) == first_of(name) => segments.push(segment),
+            // A file that was being made when the power went holds nothing, and one of another feed nothing of ours.
+            _ => tracing::warn!(file = name, "a file of the feed is torn or foreign and is removed"),
+        }
+    }
+    Ok(segments)
+}
+
+/// Cuts every file where the next one begins, the last one at `end`, and gives the longest run without a hole that
+/// leads there. Files that begin behind it are made again by the replay.
+fn whole_run(mut segments: Vec<Segment>, end: Position) -> Result<Vec<Segment>, FeedError> {
+    let mut next = end;
+    let mut kept = Vec::new();
+    segments.retain(|segment| segment.head.first < end);
+    while let Some(mut segment) = segments.pop() {
+        segment.cut(next)?;
+        if segment.complete() != next {
+            // A hole: what is before it cannot be reached any more.
+            break;
+        }
+        next = segment.head.first;
+        kept.push(segment);
+    }
+    kept.reverse();
+    Ok(kept)
+}
+
+/// Removes every file that is not kept, durably: one that came back later would look like a part of the feed.
+fn remove_others(env: &Env, directory: &Path, kept: &[Segment]) -> Result<(), FeedError> {
+    let failed = FeedError::io("a file of the feed could not be removed");
+    let names = env.disk.list(directory).map_err(&failed)?;
+    let is_kept = |name: &str| kept.iter().any(|segment| segment.name() == name);
+    let goes = |name: &&String| name.as_str() != IDENTITY && !is_kept(name);
+    let mut removed = false;
+    for name in names.iter().filter(goes) {
+        env.disk.remove(&directory.join(name)).map_err(&failed)?;
+        removed = true;
+    }
+    if removed {
+        env.disk.sync_directory(directory).map_err(&failed)?;
+    }
+    Ok(())
+}

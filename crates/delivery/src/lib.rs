@@ -42,3 +42,6 @@ pub use crate::run::{LaneParts, RunError, Runner, RunnerOptions, run};
 
 /// The machine, for destinations that write files: a destination may use what this crate uses, and nothing else.
 pub use env;
+
+/// Bytes of bodies.
+pub use bytes::Bytes;

@@ -26,6 +26,24 @@ pub struct Lag {
 }
 
 impl Lag {
+    /// How many are counted.
+    pub fn count_of(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// A bound in milliseconds that this many of a hundred lags stay below; 0 if none was counted.
+    pub fn quantile_ms(&self, percent: u64) -> u64 {
+        let wanted = self.count_of().saturating_mul(percent).div_ceil(100);
+        let mut below = 0;
+        for (bucket, count) in self.buckets.iter().enumerate() {
+            below += count;
+            if below >= wanted && wanted > 0 {
+                return 1 << bucket;
+            }
+        }
+        0
+    }
+
     pub(super) fn count(&mut self, lag_us: i64) {
         let lag_ms = u64::try_from(lag_us / 1_000).unwrap_or(0);
         let bucket = (u64::BITS - lag_ms.leading_zeros()) as usize;

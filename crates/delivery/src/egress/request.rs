@@ -99,6 +99,12 @@ impl Request {
         Self { method: Method::Post, body, ..Self::get(url) }
     }
 
+    /// The same request with another body.
+    #[must_use]
+    pub fn body(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
     /// Follows redirects, or not.
     #[must_use]
     pub fn redirects(self, redirects: Redirects) -> Self {

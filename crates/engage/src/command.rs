@@ -1,6 +1,6 @@
 //! What operators can ask for, and what they are answered. Commands are records: replayed like any other.
 
-use crate::define::{Draft, Gathered, MAX_CHUNK};
+use crate::define::{Draft, Gathered, MAX_CHUNK, Stretch};
 use crate::resolve::Step;
 use crate::settings::{
     MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
@@ -56,12 +56,8 @@ pub enum Operation {
     Gather {
         /// The definition.
         definition: DefinitionId,
-        /// The events from here.
-        from: Position,
-        /// Up to here.
-        to: Position,
-        /// At most [`crate::MAX_CHUNK`].
-        nodes: Vec<Gathered>,
+        /// What they gathered in which events.
+        stretch: Stretch,
     },
     /// Finds the audiences of a definition for some people.
     Reckon {
@@ -205,11 +201,13 @@ impl Command {
                 encoder.u8(12);
                 encoder.text(name);
             }
-            Operation::Gather { definition, from, to, nodes } => {
+            Operation::Gather { definition, stretch: Stretch { from, to, parts, nodes } } => {
                 encoder.u8(13);
                 encoder.u32(definition.0);
                 encoder.u64(from.0);
                 encoder.u64(to.0);
+                encoder.u32(parts.0);
+                encoder.u32(parts.1);
                 encoder.varint(nodes.len() as u64);
                 for one in nodes {
                     encoder.u128(one.node.0);
@@ -254,12 +252,15 @@ impl Command {
             12 => Operation::RemoveDefinition(decoder.text()?.to_owned()),
             13 => Operation::Gather {
                 definition: DefinitionId(decoder.u32()?),
-                from: Position(decoder.u64()?),
-                to: Position(decoder.u64()?),
-                nodes: chunk(decoder, |decoder| {
-                    let node = Key(decoder.u128()?);
-                    Ok(Gathered { node, features: FeatureStates::decode(decoder)? })
-                })?,
+                stretch: Stretch {
+                    from: Position(decoder.u64()?),
+                    to: Position(decoder.u64()?),
+                    parts: (decoder.u32()?, decoder.u32()?),
+                    nodes: chunk(decoder, |decoder| {
+                        let node = Key(decoder.u128()?);
+                        Ok(Gathered { node, features: FeatureStates::decode(decoder)? })
+                    })?,
+                },
             },
             14 => Operation::Reckon {
                 definition: DefinitionId(decoder.u32()?),
@@ -428,9 +429,7 @@ impl Step<'_> {
             Operation::Erase(who) => return self.erase(who),
             Operation::Define(draft) => return self.define(&draft),
             Operation::RemoveDefinition(name) => return self.remove_definition(&name),
-            Operation::Gather { definition, from, to, nodes } => {
-                return self.gather(definition, from, to, &nodes);
-            }
+            Operation::Gather { definition, stretch } => return self.gather(definition, stretch),
             Operation::Reckon { definition, chunk, people } => {
                 return self.reckon_chunk(definition, chunk, &people);
             }

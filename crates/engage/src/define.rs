@@ -22,6 +22,14 @@ use model::id::{Key, Position};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// What the nodes of one stretch of events gathered is handed in by parts: the upper ten bits of the node's key.
+pub const PARTS: u32 = 1_024;
+
+/// The part that a node belongs to.
+pub fn part_of(node: Key) -> u32 {
+    (node.0 >> 118) as u32
+}
+
 /// The most people or nodes that one chunk names.
 pub const MAX_CHUNK: usize = 1_024;
 
@@ -69,6 +77,19 @@ impl Draft {
         let definition = Definition { id, name: self.name.as_str().into(), version, kind: self.kind.clone() };
         book.define(definition).map(|changed| (Some(changed), id, version))
     }
+}
+
+/// What nodes gathered in the events of `[from, to)`, for the parts `[parts.0, parts.1)` of all nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first event.
+    pub from: Position,
+    /// Behind the last one.
+    pub to: Position,
+    /// See [`PARTS`]. With the last part, the stretch is done.
+    pub parts: (u32, u32),
+    /// At most [`MAX_CHUNK`].
+    pub nodes: Vec<Gathered>,
 }
 
 /// What one node gathered in older events.
@@ -158,20 +179,17 @@ impl Step<'_> {
         self.state.pending = None;
     }
 
-    /// Takes in what nodes gathered in the events of `[from, to)`.
-    pub(crate) fn gather(
-        &mut self,
-        id: DefinitionId,
-        from: Position,
-        to: Position,
-        gathered: &[Gathered],
-    ) -> Result<Reply, CommandError> {
+    /// Takes in what nodes gathered in a stretch of events.
+    pub(crate) fn gather(&mut self, id: DefinitionId, stretch: Stretch) -> Result<Reply, CommandError> {
+        let Stretch { from, to, parts, nodes: gathered } = stretch;
         let mut row = self.backfill(id)?;
-        if row.read_to != from || to < from || to > row.defined_at {
+        let next = row.read_to == from && row.chunks == u64::from(parts.0);
+        let sane = from < to && to <= row.defined_at && parts.0 < parts.1 && parts.1 <= PARTS;
+        if !next || !sane || !row.is_gathering() {
             return Ok(Reply::Backfill(row.read_to, row.chunks));
         }
         let book = self.state.book();
-        for one in gathered {
+        for one in &gathered {
             // What was gathered before the node was erased stays erased. Within a chunk whoever gathers sees to that.
             let erased = self.state.erased(one.node).filter(|erased| erased.extent != Extent::Session);
             if erased.is_some_and(|erased| erased.position >= to) {
@@ -180,8 +198,12 @@ impl Step<'_> {
             let Some(node) = self.state.nodes.get_mut(one.node) else { continue };
             book.merge(&mut node.aggregate_mut().features, &one.features, self.now);
         }
-        row.read_to = to;
-        let reply = Reply::Backfill(to, row.chunks);
+        row.chunks = u64::from(parts.1);
+        if parts.1 == PARTS {
+            row.read_to = to;
+            row.chunks = 0;
+        }
+        let reply = Reply::Backfill(row.read_to, row.chunks);
         self.put_backfill(id, Some(row));
         Ok(reply)
     }

@@ -304,8 +304,8 @@ impl State {
             Operation::Unmerge(Parting::Pair(node, _) | Parting::Record(node, _))
             | Operation::Erase(WhoToErase::Identifier(node)) => self.want_person(*node, wanted),
             Operation::Erase(WhoToErase::Profile(profile)) => self.want_profile(*profile, wanted),
-            Operation::Gather { nodes, .. } => {
-                nodes.iter().for_each(|one| wanted.unless_known(&self.nodes, one.node));
+            Operation::Gather { stretch, .. } => {
+                stretch.nodes.iter().for_each(|one| wanted.unless_known(&self.nodes, one.node));
             }
             Operation::Reckon { people, .. } => {
                 people.iter().for_each(|profile| self.want_profile(*profile, wanted));

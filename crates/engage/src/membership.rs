@@ -127,7 +127,8 @@ pub struct Backfill {
     pub audiences: Vec<DefinitionId>,
     /// Events before this position have been read for the features.
     pub read_to: Position,
-    /// Chunks of people that have been gone through since.
+    /// Parts of the present stretch of events that have been taken in, see [`crate::PARTS`]; or, once all events have
+    /// been read, chunks of people that have been gone through.
     pub chunks: u64,
 }
 

@@ -5,8 +5,8 @@ use super::naive::DAY_US;
 use super::shard::{Happening, Id, Shard, browser, email, user};
 use engage::effect::{Body, Cause};
 use engage::{
-    AudienceRead, CommandError, Decision, Draft, Explanation, Extent, Gathered, Operation, PROFILES, Parting,
-    ProfileRow, Query, Reply,
+    AudienceRead, CommandError, Decision, Draft, Explanation, Extent, Gathered, Operation, PARTS, PROFILES,
+    Parting, ProfileRow, Query, Reply, Stretch, part_of,
 };
 use model::audience::{DefinitionId, DefinitionKind, Suppress};
 use model::event::{Event, OrderChange};
@@ -98,11 +98,17 @@ fn gather(shard: &mut Shard, row: &engage::Backfill, chunk: usize) {
             let slots = book.features_of(&event).filter(|slot| row.features.contains(&slot.id));
             states.entry(subject.part).or_default().record(slots, &event, at, *received_at);
         }
-        let nodes = states.into_iter().map(|(node, features)| Gathered { node, features }).collect();
-        let operation = Operation::Gather { definition: row.definition, from, to, nodes };
-        for _again in 0..2 {
-            let reply = shard.command(operation.clone());
-            assert!(matches!(reply, Reply::Backfill(told, _) if told == to), "{reply:?}");
+        for parts in [(0, 300), (300, PARTS)] {
+            let own = states.iter().filter(|(node, _)| (parts.0..parts.1).contains(&part_of(**node)));
+            let nodes =
+                own.map(|(node, features)| Gathered { node: *node, features: features.clone() }).collect();
+            let stretch = Stretch { from, to, parts, nodes };
+            let operation = Operation::Gather { definition: row.definition, stretch };
+            for _again in 0..2 {
+                let told = shard.command(operation.clone());
+                let expected = if parts.1 == PARTS { (to, 0) } else { (from, u64::from(parts.1)) };
+                assert_eq!(told, Reply::Backfill(expected.0, expected.1));
+            }
         }
         from = to;
     }

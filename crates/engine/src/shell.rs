@@ -130,6 +130,7 @@ struct Shared<M: Machine> {
     work: Arc<Mailbox<Work<M>>>,
     log: LogHandle,
     feed: Feed,
+    store: store::Store,
     drive_log_time: bool,
     directory: PathBuf,
     threads: Mutex<Vec<Box<dyn Thread>>>,
@@ -152,6 +153,7 @@ impl<M: Machine> Engine<M> {
             work: Arc::new(Mailbox::new(options.groups_max + QUERIES_MAX, options.groups_max)),
             log: handle,
             feed,
+            store,
             drive_log_time: options.drive_log_time,
             directory,
             threads: Mutex::new(Vec::new()),
@@ -160,7 +162,7 @@ impl<M: Machine> Engine<M> {
         engine.announce_rules(&core);
         let feeder =
             feeder::Feeder { writer: feed_writer, feed: engine.shared.feed.clone(), log: log.handle() };
-        engine.spawn_all(env, core, log, store, &options)?;
+        engine.spawn_all(env, core, log, &options)?;
         engine.spawn(env, "feed", move || feeder.run())?;
         Ok(engine)
     }
@@ -187,10 +189,10 @@ impl<M: Machine> Engine<M> {
         env: &Env,
         mut core: Core<M>,
         log: LocalLog,
-        store: store::Store,
         options: &EngineOptions,
     ) -> Result<(), EngineError> {
         let shared = &self.shared;
+        let store = shared.store.clone();
         let checkpoints = Arc::new(Mailbox::new(64, usize::MAX));
         core.set_reader(Box::new(readers::Readers::start(env, options.reader_threads)?));
         let warmer = warmer::Warmer {
@@ -335,6 +337,16 @@ impl<M: Machine> Engine<M> {
     /// is done when [`Status::rewritten_before`] has come so far. Asking again for the same costs nothing.
     pub fn rewrite_checkpoints(&self, before: Position) {
         self.shared.status.rewrite_before.fetch_max(before.0, Relaxed);
+    }
+
+    /// Asks for a checkpoint soon, even if nothing changed. [`Status::checkpoint_next`] tells when it is there.
+    pub fn want_checkpoint(&self) {
+        self.shared.status.checkpoint_wanted.store(true, Relaxed);
+    }
+
+    /// Every row of a table as the last checkpoint holds it, by key. Reads beside the loop.
+    pub fn scan(&self, table: store::TableId) -> store::Scan {
+        self.shared.store.scan(table)
     }
 
     /// What other threads read.

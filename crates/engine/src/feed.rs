@@ -36,9 +36,7 @@ use forget::Forgetting;
 use model::id::{EffectId, Key, Position, Timestamp};
 use segment::{Seals, Segment};
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The folder of the feed in a data directory.
@@ -173,9 +171,6 @@ pub struct FeedStats {
     pub rewritten_segments: u64,
 }
 
-/// Called when items have come and somebody listens. It must not block.
-pub type OnItems = Box<dyn Fn() + Send + Sync>;
-
 /// The feed, for readers. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed {
@@ -194,8 +189,6 @@ struct Shared {
     settled: Condvar,
     seals: Seals,
     options: FeedOptions,
-    listeners: AtomicUsize,
-    on_items: OnceLock<OnItems>,
 }
 
 #[derive(Default)]
@@ -237,17 +230,6 @@ impl State {
     }
 }
 
-/// Says that somebody wants [`Feed::on_items`] to be called, until it is dropped.
-pub struct Listening {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.shared.listeners.fetch_sub(1, Relaxed);
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,9 +240,6 @@ impl Shared {
         self.work.notify_all();
         self.settled.notify_all();
         self.arrived.notify_all();
-        if let Some(call) = self.on_items.get() {
-            call();
-        }
     }
 }
 
@@ -359,18 +338,6 @@ impl Feed {
         has_items(&state, from)
     }
 
-    /// Sets what is called when items have come, once. See [`Feed::listen`].
-    pub fn on_items(&self, call: OnItems) {
-        // A second one would be a mistake in the wiring; the first stays.
-        let _ = self.shared.on_items.set(call);
-    }
-
-    /// Until the result is dropped, items that come are told by the call of [`Feed::on_items`].
-    pub fn listen(&self) -> Listening {
-        self.shared.listeners.fetch_add(1, Relaxed);
-        Listening { shared: Arc::clone(&self.shared) }
-    }
-
     /// Waits until the feed is synced up to a position, or for so long: before a checkpoint there is committed. `false`
     /// if it is not: the checkpoint may be committed nevertheless, the feed then begins anew after a crash.
     pub fn wait_synced(&self, position: Position, timeout: Duration) -> bool {
@@ -403,9 +370,6 @@ impl Feed {
         self.shared.work.notify_all();
         self.shared.room.notify_all();
         self.shared.settled.notify_all();
-        if let Some(call) = self.shared.on_items.get() {
-            call();
-        }
     }
 
     fn give_up(&self, epoch: u64, error: &FeedError) {

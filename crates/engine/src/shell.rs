@@ -145,6 +145,8 @@ impl<M: Machine> Engine<M> {
         let status = Arc::new(Status::default());
         status.progress(core.progress());
         status.durable_next.store(log.next_position().0, Relaxed);
+        let checkpoint = store.manifest().map_or(Position(0), |manifest| manifest.position);
+        status.checkpoint_next.store(checkpoint.0, Relaxed);
         let shared = Arc::new(Shared {
             view: core.view(),
             status: Arc::clone(&status),

@@ -4,7 +4,6 @@ use super::chunk::{Chunk, Packer};
 use super::{Shared, State};
 use crate::machine::{IssuedEffect, Subject};
 use model::id::{Position, Timestamp};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -92,12 +91,6 @@ impl Appender {
         }
         if wake_readers {
             shared.arrived.notify_all();
-        }
-        // A call wakes a task on another thread: only where somebody listens.
-        if shared.listeners.load(Relaxed) > 0
-            && let Some(call) = shared.on_items.get()
-        {
-            call();
         }
     }
 

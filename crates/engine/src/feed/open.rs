@@ -11,8 +11,7 @@ use eventlog::Keyring;
 use model::codec::{Decoder, Encoder};
 use model::id::{Position, Timestamp};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 
 const IDENTITY: &str = "identity";
 const IDENTITY_TEMPORARY: &str = "identity.tmp";
@@ -73,8 +72,6 @@ pub fn open(
         settled: Condvar::new(),
         seals,
         options,
-        listeners: AtomicUsize::new(0),
-        on_items: OnceLock::new(),
     });
     let began_anew = !reaches && next > Position(0);
     Ok(Feeding {

@@ -79,7 +79,7 @@ use eventlog::Keyring;
 impl Life {
     fn new(number: u64) -> Self {
         let mut seed = Seed::new(number ^ 0xFEED);
-        let retains = number % 3 == 0;
+        let retains = number.is_multiple_of(3);
         let options = FeedOptions {
             retention_age_us: None,
             retention_bytes: if retains { 2_000 + seed.below(3_000) } else { u64::MAX },

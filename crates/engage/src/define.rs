@@ -44,6 +44,17 @@ pub struct Draft {
     pub kind: DefinitionKind,
 }
 
+/// What taking a draft in means.
+#[derive(Clone, Debug)]
+pub struct Drafted {
+    /// The rulebook with the draft in it, and what changed; `None` if the draft says what is in force already.
+    pub changed: Option<(Rulebook, Changes)>,
+    /// The number of the definition.
+    pub id: DefinitionId,
+    /// Its version.
+    pub version: u32,
+}
+
 impl Draft {
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
         encoder.varint(self.changes.map_or(0, |version| u64::from(version) + 1));
@@ -59,23 +70,19 @@ impl Draft {
         Ok(Self { name: name.into(), changes, kind })
     }
 
-    /// The rulebook with the draft in it, what that means, and the number and version that it gets. `None` of a
-    /// rulebook: it says what is in force already.
-    pub fn apply_to(
-        &self,
-        book: &Rulebook,
-    ) -> Result<(Option<(Rulebook, Changes)>, DefinitionId, u32), DefinitionError> {
+    /// What taking the draft in would mean. Changes nothing.
+    pub fn apply_to(&self, book: &Rulebook) -> Result<Drafted, DefinitionError> {
         let own = book.named(&self.name);
         let current = own.map_or(0, |own| own.version);
         if self.changes.is_some_and(|version| version != current) {
             return Err(DefinitionError::Stale { current });
         }
         if let Some(own) = own.filter(|own| own.kind == self.kind) {
-            return Ok((None, own.id, own.version));
+            return Ok(Drafted { changed: None, id: own.id, version: own.version });
         }
         let (id, version) = (own.map_or(book.next_id(), |own| own.id), current.saturating_add(1));
         let definition = Definition { id, name: self.name.as_str().into(), version, kind: self.kind.clone() };
-        book.define(definition).map(|changed| (Some(changed), id, version))
+        book.define(definition).map(|changed| Drafted { changed: Some(changed), id, version })
     }
 }
 
@@ -127,7 +134,7 @@ impl State {
 impl Step<'_> {
     pub(crate) fn define(&mut self, draft: &Draft) -> Result<Reply, CommandError> {
         let book = self.state.book();
-        let (changed, id, version) = draft.apply_to(&book)?;
+        let Drafted { changed, id, version } = draft.apply_to(&book)?;
         let Some((book, changes)) = changed else { return Ok(Reply::Defined(id, version)) };
         self.check_idle(id)?;
         self.put_book(book);

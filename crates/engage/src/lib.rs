@@ -29,7 +29,7 @@ mod suppress;
 mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
-pub use define::{Draft, Gathered, MAX_CHUNK, PARTS, Stretch, part_of};
+pub use define::{Draft, Drafted, Gathered, MAX_CHUNK, PARTS, Stretch, part_of};
 pub use engine::{AsOf, Machine, Outcome};
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};

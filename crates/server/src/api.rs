@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod command;
+mod definitions;
 mod health;
 mod http;
 mod openapi;
@@ -28,7 +29,7 @@ pub(crate) use types::ErasureStatus;
 
 use crate::calendar;
 use crate::config::Config;
-use crate::serve::{AuditLog, Erasures, Instant, Secrets};
+use crate::serve::{AuditLog, Backfills, Erasures, Instant, Secrets};
 use collect::http::OpenDoor;
 use collect::settings::SettingsCell;
 use engage::Engage;
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) audit: AuditLog,
     pub(crate) erasures: Arc<Erasures>,
+    pub(crate) backfills: Arc<Backfills>,
     pub(crate) door_settings: Arc<SettingsCell>,
     /// Set once the door is open.
     pub(crate) door: OnceLock<OpenDoor>,

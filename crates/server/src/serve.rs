@@ -2,6 +2,7 @@
 //! background work after erasures. [`start`] is what the command line, the demo, tests and benches use.
 
 mod audit;
+mod backfill;
 mod directory;
 mod door;
 mod erasures;
@@ -10,6 +11,7 @@ mod instant;
 mod secrets;
 
 pub(crate) use audit::AuditLog;
+pub(crate) use backfill::Backfills;
 pub use directory::{DataDirectory, DirectoryError, open_options};
 pub(crate) use door::refresh_door;
 pub(crate) use erasures::Erasures;
@@ -101,6 +103,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         secrets: Arc::new(secrets),
         audit,
         erasures,
+        backfills: Arc::new(Backfills::default()),
         door_settings: Arc::new(SettingsCell::default()),
         door: OnceLock::new(),
         changing: tokio::sync::Mutex::new(()),
@@ -206,6 +209,7 @@ impl Running {
             self.listeners.push(listening);
         }
         self.threads.push(erasures::start(&context)?);
+        self.threads.push(backfill::start(&context)?);
         Ok(())
     }
 
@@ -219,6 +223,7 @@ impl Running {
             listener.close();
         }
         self.context.erasures.stop();
+        self.context.backfills.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the server panicked");

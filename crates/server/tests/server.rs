@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod server {
     mod access;
+    mod audiences;
     mod commands;
     mod configuration;
     mod damage;

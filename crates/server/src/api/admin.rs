@@ -386,6 +386,11 @@ fn described(body: &Body) -> (&'static str, Value) {
         Body::Erased { nodes, position, .. } => {
             ("profile_erased", json!({ "identifiers": nodes.len(), "before_position": position.0 }))
         }
+        Body::Audience { entered, audience, version, cause, at, .. } => {
+            let kind = if *entered { "audience_entered" } else { "audience_exited" };
+            let (audience, cause, at) = (audience.0, cause.name(), iso(at.0));
+            (kind, json!({ "audience": audience, "version": version, "cause": cause, "at": at }))
+        }
         Body::ManyIdentifiers(count) => ("many_identifiers", json!({ "identifiers": count })),
     }
 }

@@ -49,17 +49,21 @@ pub(crate) async fn execute(
     }
 }
 
-fn refused(error: &CommandError) -> Problem {
+pub(crate) fn refused(error: &CommandError) -> Problem {
     let code = match error {
         CommandError::Conflict => Code::IdempotencyConflict,
         CommandError::Malformed => Code::Internal,
         CommandError::Unknown(what) => match what.as_str() {
             "write key" => Code::NoSuchWriteKey,
             "token" => Code::NoSuchToken,
+            "definition" => Code::NoSuchDefinition,
             _ => Code::NoSuchProfile,
         },
         CommandError::NotJoined | CommandError::TooMany(_) => Code::Conflict,
         CommandError::Invalid(_) => Code::BadValue,
+        CommandError::Definition { code, message, excerpt } => {
+            return Problem::of_definition(code, message, excerpt);
+        }
     };
     Problem::new(code, error.to_string())
 }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::problem::Problem;
 use super::route::{Answering, Call, Reply};
-use super::types::{Health, Readiness, StatusShown};
+use super::types::{BackfillStatus, Health, Readiness, StatusShown};
 use crate::calendar::iso;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -54,6 +54,10 @@ fn status_of(context: &Context) -> StatusShown {
         refused_requests: of_door(|counters| &counters.refused_requests),
         deferred_requests: of_door(|counters| &counters.deferred_requests),
         erasure: context.erasures.status(),
+        backfill: BackfillStatus {
+            pending: view.backfills().len() as u64,
+            problem: context.backfills.problem(),
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use super::types::{DecideAnswer, DecideRequest, IdentifierGiven, LookupRequest};
 use crate::calendar::iso;
 use engage::{Answer, Decision, ProfileRead, Query, Settings};
 use engine::AsOf;
+use model::audience::Rulebook;
 use model::event::IdentifierKind;
 use model::id::{Key, public_id};
 use model::normalise::{self, PhoneCountry};
@@ -40,17 +41,24 @@ pub(crate) fn decide(context: Arc<Context>, call: Call) -> Answering {
         // The position is read first: what the answer reflects can only be more.
         let position = view.as_of().next_position.0;
         let decision = view.decide(&keys, product, category, context.log_time());
-        Reply::json(200, &answer(&decision, product, category, position))
+        Reply::json(200, &answer(&view.book(), &decision, product, category, position))
     })
 }
 
-fn answer(decision: &Decision, product: &str, category: &str, position: u64) -> DecideAnswer {
+fn answer(
+    book: &Rulebook,
+    decision: &Decision,
+    product: &str,
+    category: &str,
+    position: u64,
+) -> DecideAnswer {
     let held_back = |why: &str| DecideAnswer {
         suppressed: false,
         why: why.to_owned(),
         profile: None,
         until: None,
         purchase_position: None,
+        audience: None,
         position,
     };
     match decision {
@@ -68,6 +76,16 @@ fn answer(decision: &Decision, product: &str, category: &str, position: u64) -> 
             profile: Some(public_id("prf", cause.profile)),
             until: Some(iso(cause.until.0)),
             purchase_position: Some(cause.position.0),
+            audience: None,
+            position,
+        },
+        Decision::Held(held) => DecideAnswer {
+            suppressed: true,
+            why: "audience".to_owned(),
+            profile: Some(public_id("prf", held.profile)),
+            until: None,
+            purchase_position: None,
+            audience: book.definition(held.audience).map(|one| one.name.to_string()),
             position,
         },
     }
@@ -99,7 +117,8 @@ async fn show(context: &Context, call: &Call, query: Query) -> Result<Reply, Pro
         },
     )?;
     let settings = context.engine.view().settings();
-    Reply::json(200, &shown(&read, as_of, &context.secrets.keys, &settings, clear))
+    let book = context.engine.view().book();
+    Reply::json(200, &shown(&read, as_of, &context.secrets.keys, (&settings, &book), clear))
 }
 
 /// Asks the loop for a profile.

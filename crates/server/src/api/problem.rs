@@ -18,6 +18,8 @@ pub(crate) enum Code {
     NoSuchProfile,
     NoSuchWriteKey,
     NoSuchToken,
+    NoSuchDefinition,
+    BadDefinition,
     MethodNotAllowed,
     RequestTimeout,
     IdempotencyConflict,
@@ -43,6 +45,8 @@ impl Code {
         Self::NoSuchProfile,
         Self::NoSuchWriteKey,
         Self::NoSuchToken,
+        Self::NoSuchDefinition,
+        Self::BadDefinition,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::IdempotencyConflict,
@@ -82,6 +86,12 @@ impl Code {
             }
             Self::NoSuchWriteKey => ("no_such_write_key", 404, "No write key has this number."),
             Self::NoSuchToken => ("no_such_token", 404, "No token has this number, or it was revoked."),
+            Self::NoSuchDefinition => ("no_such_definition", 404, "No audience or feature has this name."),
+            Self::BadDefinition => (
+                "bad_definition",
+                422,
+                "The audience or feature cannot be; `rule_code` names the mistake, `excerpt` shows its place.",
+            ),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The path exists, with another method."),
             Self::RequestTimeout => {
                 ("request_timeout", 408, "The request or its answer took too long; send it again.")
@@ -130,11 +140,13 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     pub(crate) field: Option<String>,
     pub(crate) retry_after_s: Option<u32>,
+    /// Of a rule: the code of the mistake, and its place with a caret below it.
+    pub(crate) rule: Option<(String, String)>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, retry_after_s: None }
+        Self { code, message: message.into(), field: None, retry_after_s: None, rule: None }
     }
 
     pub(crate) fn at(code: Code, field: &str, message: impl Into<String>) -> Self {
@@ -146,7 +158,22 @@ impl Problem {
         if let (Some(field), Some(map)) = (&self.field, body.as_object_mut()) {
             map.insert("field".to_owned(), Value::from(field.as_str()));
         }
+        if let (Some((code, excerpt)), Some(map)) = (&self.rule, body.as_object_mut()) {
+            map.insert("rule_code".to_owned(), Value::from(code.as_str()));
+            if !excerpt.is_empty() {
+                map.insert("excerpt".to_owned(), Value::from(excerpt.as_str()));
+            }
+        }
         body
+    }
+
+    /// A definition that cannot be.
+    pub(crate) fn of_definition(code: &str, message: &str, excerpt: &str) -> Self {
+        let status = match code {
+            "definition_stale" | "definition_in_use" | "definition_name_taken" => Code::Conflict,
+            _ => Code::BadDefinition,
+        };
+        Self { rule: Some((code.to_owned(), excerpt.to_owned())), ..Self::new(status, message) }
     }
 }
 

@@ -4,6 +4,7 @@ use super::types::{EdgeShown, IdentifierShown, ProfileShown, RecentShown, Revenu
 use crate::calendar::iso;
 use engage::{IdentifierRead, ProfileRead, Settings};
 use engine::AsOf;
+use model::audience::Rulebook;
 use model::event::IdentifierKind;
 use model::id::{Key, public_id};
 use model::seal::Keys;
@@ -14,7 +15,7 @@ pub(crate) fn shown(
     read: &ProfileRead,
     as_of: AsOf,
     keys: &Keys,
-    settings: &Settings,
+    (settings, book): (&Settings, &Rulebook),
     clear: bool,
 ) -> ProfileShown {
     let aggregate = &read.aggregate;
@@ -71,6 +72,11 @@ pub(crate) fn shown(
             .scopes()
             .iter()
             .map(|active| SuppressionShown { until: iso(active.until.0), position: active.position.0 })
+            .collect(),
+        audiences: read
+            .audiences
+            .iter()
+            .filter_map(|member| Some(book.definition(member.audience)?.name.to_string()))
             .collect(),
         position: as_of.next_position.0,
     }

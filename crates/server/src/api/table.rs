@@ -4,11 +4,12 @@ use super::problem::Code;
 use super::route::{Access, Answer, Listener, Route, Verb};
 use super::shape::Shape;
 use super::types::{
-    Changed, DecideAnswer, DecideRequest, Erased, Health, IdentityShown, LookupRequest, Outbox, ProfileShown,
-    Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew, UnmergeRequest, Unmerged,
-    WriteKeyList, WriteKeyNew, WriteKeyShown,
+    AudienceGiven, AudienceList, AudienceShown, Changed, DecideAnswer, DecideRequest, Defined, Erased,
+    ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, LookupRequest,
+    Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
+    UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
-use super::{ADMIN, DECIDE, PROFILE_READ, admin, health, people};
+use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
 use serde_json::Value;
 
 /// Every route of both listeners, in the order of the documentation.
@@ -16,6 +17,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut all = people_routes();
     all.extend(settings_routes());
     all.extend(rules_routes());
+    all.extend(definition_routes());
     all.extend(operation_routes());
     all
 }
@@ -101,6 +103,95 @@ fn people_routes() -> Vec<Route> {
             problems: &[Code::BadId, Code::NoSuchProfile],
             handle: admin::erase,
             ..POST
+        },
+    ]
+}
+
+fn definition_routes() -> Vec<Route> {
+    const PUT: Route = Route {
+        verb: Verb::Put,
+        query: &[("dry_run", "`true` checks the definition and changes nothing.")],
+        answer: Answer::Json(200, Defined::shape),
+        problems: &[Code::BadId, Code::BadValue, Code::BadDefinition, Code::Conflict],
+        ..POST
+    };
+    const DELETE: Route = Route {
+        verb: Verb::Delete,
+        answer: Answer::Json(200, Defined::shape),
+        problems: &[Code::BadId, Code::BadDefinition, Code::NoSuchDefinition, Code::BadValue],
+        handle: definitions::remove,
+        ..POST
+    };
+    vec![
+        Route {
+            path: "/admin/v1/audiences",
+            operation: "listAudiences",
+            about: "The audiences, with how many people are in each.",
+            answer: Answer::Json(200, AudienceList::shape),
+            handle: definitions::list_audiences,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/audiences/{name}",
+            operation: "getAudience",
+            about: "One audience.",
+            answer: Answer::Json(200, AudienceShown::shape),
+            problems: &[Code::BadId, Code::NoSuchDefinition],
+            handle: definitions::get_audience,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/audiences/{name}",
+            operation: "putAudience",
+            about: "Defines an audience or changes it. People who are there already are gone through in the background.",
+            body: Some(AudienceGiven::shape),
+            handle: definitions::put_audience,
+            ..PUT
+        },
+        Route {
+            path: "/admin/v1/audiences/{name}",
+            operation: "removeAudience",
+            about: "Removes an audience: everybody leaves it.",
+            ..DELETE
+        },
+        Route {
+            path: "/admin/v1/audiences/{name}/explain",
+            operation: "explainAudience",
+            about: "Why a person is in an audience, or is not, part by part.",
+            command: false,
+            body: Some(ExplainAudience::shape),
+            answer: Answer::Json(200, ExplainedAudience::shape),
+            problems: &[
+                Code::BadId,
+                Code::BadIdentifier,
+                Code::BadValue,
+                Code::NoSuchProfile,
+                Code::NoSuchDefinition,
+            ],
+            handle: definitions::explain,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/features",
+            operation: "listFeatures",
+            about: "The features that have names.",
+            answer: Answer::Json(200, FeatureList::shape),
+            handle: definitions::list_features,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/features/{name}",
+            operation: "putFeature",
+            about: "Defines a feature with a name or changes it, with every audience that uses it.",
+            body: Some(FeatureGiven::shape),
+            handle: definitions::put_feature,
+            ..PUT
+        },
+        Route {
+            path: "/admin/v1/features/{name}",
+            operation: "removeFeature",
+            about: "Removes a feature that no audience uses.",
+            ..DELETE
         },
     ]
 }

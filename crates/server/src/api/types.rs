@@ -27,7 +27,7 @@ wire! {
     struct DecideAnswer {
         /// Whether to hold back.
         suppressed: bool,
-        /// bought_product, bought_category or bought_something where suppressed; else not_bought (the person bought other things), window_over, or nobody_suppressed (nobody known, or nothing bought lately).
+        /// bought_product, bought_category or bought_something where suppressed; else not_bought (the person bought other things), window_over, audience where an audience keeps it away, or nobody_suppressed (nobody known, or nothing bought lately).
         why: String,
         /// The person, where suppressed.
         profile: Option<String>,
@@ -35,6 +35,8 @@ wire! {
         until: Option<String>,
         /// The position of the purchase in the log, where suppressed.
         purchase_position: Option<u64>,
+        /// The audience that keeps it away.
+        audience: Option<String>,
         /// Everything before this position of the log is in the answer.
         position: u64,
     }
@@ -131,6 +133,166 @@ wire! {
         recent: Vec<RecentShown>,
         /// What the person is not to be advertised.
         suppressions: Vec<SuppressionShown>,
+        /// The audiences that the person is in.
+        audiences: Vec<String>,
+        /// Everything before this position of the log is in the answer.
+        position: u64,
+    }
+
+    /// What the members of an audience are not to be advertised: one of the three.
+    struct SuppressShown {
+        /// Everything.
+        everything: Option<bool>,
+        /// One product.
+        product_id: Option<String>,
+        /// One category.
+        category: Option<String>,
+    }
+
+    /// An audience to define.
+    struct AudienceGiven {
+        /// The rule, see docs/audiences.md.
+        rule: String,
+        /// Keeps advertising away from the members, in every channel and before any other audience.
+        suppress: Option<SuppressShown>,
+        /// The version that this is a change of, 0 for a new one; refused with 409 if another is in force.
+        version: Option<u32>,
+    }
+
+    /// What a rule looks at.
+    struct SlotShown {
+        /// Its number.
+        number: u32,
+        /// Its expression; the same wherever it is used.
+        expression: String,
+        /// The window, in seconds.
+        window_s: Option<i64>,
+        /// How exact the window is: an event counts for at least the window, and at most one granule longer.
+        granule_s: Option<i64>,
+    }
+
+    /// An audience that is being found for everybody.
+    struct BackfillShown {
+        /// The record that defined it.
+        defined_at_position: u64,
+        /// Older events before this position have been read.
+        read_to_position: u64,
+        /// Chunks of people that have been gone through since.
+        chunks: u64,
+    }
+
+    /// An audience.
+    struct AudienceShown {
+        /// Its name.
+        name: String,
+        /// Its number.
+        number: u32,
+        /// Grows with every change.
+        version: u32,
+        /// Its rule.
+        rule: String,
+        /// What its members are not to be advertised.
+        suppress: Option<SuppressShown>,
+        /// People in it now.
+        members: u64,
+        /// Entries so far.
+        entries: u64,
+        /// Exits so far.
+        exits: u64,
+        /// What evaluating it costs, at most 1000.
+        cost: u32,
+        /// What it looks at.
+        features: Vec<SlotShown>,
+        /// Set while it is being found for everybody who was there before it.
+        backfill: Option<BackfillShown>,
+    }
+
+    /// All audiences.
+    struct AudienceList {
+        /// By number.
+        audiences: Vec<AudienceShown>,
+    }
+
+    /// A feature to define.
+    struct FeatureGiven {
+        /// One aggregation, e.g. sum("Order Completed", "value", "30d").
+        expression: String,
+        /// The version that this is a change of, 0 for a new one; refused with 409 if another is in force.
+        version: Option<u32>,
+    }
+
+    /// A feature with a name.
+    struct FeatureShown {
+        /// Its name.
+        name: String,
+        /// Its number.
+        number: u32,
+        /// Grows with every change.
+        version: u32,
+        /// What it aggregates.
+        expression: String,
+        /// Its slot.
+        features: Vec<SlotShown>,
+    }
+
+    /// All features with names.
+    struct FeatureList {
+        /// By number.
+        features: Vec<FeatureShown>,
+    }
+
+    /// A definition was taken in, or would be.
+    struct Defined {
+        /// Its name.
+        name: String,
+        /// Its number.
+        number: u32,
+        /// Its version.
+        version: u32,
+        /// It was only tried: nothing was changed.
+        dry_run: bool,
+    }
+
+    /// Who is asked about: one of the two.
+    struct ExplainAudience {
+        /// A profile id.
+        profile: Option<String>,
+        /// An identifier.
+        identifier: Option<IdentifierGiven>,
+    }
+
+    /// A part of a rule, for one person.
+    struct PartShown {
+        /// How deep it lies; 0 is the whole rule.
+        depth: u32,
+        /// Its text.
+        text: String,
+        /// Whether it holds.
+        holds: bool,
+        /// What its parts come to.
+        values: BTreeMap<String, String>,
+        /// When time alone may change it.
+        next_change: Option<String>,
+    }
+
+    /// Why somebody is in an audience, or is not.
+    struct ExplainedAudience {
+        /// The audience.
+        audience: String,
+        /// Its version.
+        version: u32,
+        /// The person.
+        profile: String,
+        /// In it or not.
+        member: bool,
+        /// The audience waits until older events have been read.
+        pending: bool,
+        /// In it since.
+        since: Option<String>,
+        /// The record with which the person entered.
+        since_position: Option<u64>,
+        /// The rule, part by part in the order of the text.
+        parts: Vec<PartShown>,
         /// Everything before this position of the log is in the answer.
         position: u64,
     }
@@ -320,6 +482,14 @@ wire! {
         problem: Option<String>,
     }
 
+    /// Finding new definitions for everybody who was there before them.
+    struct BackfillStatus {
+        /// Definitions that do not hold for everybody yet.
+        pending: u64,
+        /// What stopped the last attempt, if something did; it is tried again.
+        problem: Option<String>,
+    }
+
     /// How the shard is.
     struct StatusShown {
         /// The version of the program.
@@ -378,6 +548,8 @@ wire! {
         deferred_requests: u64,
         /// Erasures that are not finished.
         erasure: ErasureStatus,
+        /// Audiences that are being found for everybody.
+        backfill: BackfillStatus,
     }
 
     /// Whether the server can do its work.

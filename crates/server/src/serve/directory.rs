@@ -227,7 +227,11 @@ pub fn open_options(
         keyring,
         ..LogOptions::default()
     };
-    Ok(OpenOptions { log, store: StoreOptions { sealing, dedup, ..StoreOptions::default() } })
+    Ok(OpenOptions {
+        log,
+        feed: engine::feed::FeedOptions::default(),
+        store: StoreOptions { sealing, dedup, ..StoreOptions::default() },
+    })
 }
 
 fn check_private(path: &Path) -> Result<(), DirectoryError> {

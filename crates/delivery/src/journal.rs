@@ -217,6 +217,9 @@ fn write_whole(
             bytes.clear();
         }
     }
+    // An empty frame at the end vouches for all before it: the file is not seen before it was synced.
+    let end = offset + bytes.len() as u64;
+    bytes.extend_from_slice(&sealer.frame(&[], end)?);
     file.write_all_at(offset, &bytes).map_err(failed("write"))?;
     offset += bytes.len() as u64;
     file.sync_data().map_err(failed("sync"))?;
@@ -224,3 +227,6 @@ fn write_whole(
     disk.sync_directory(folder).map_err(|error| JournalError::io("sync", folder, error))?;
     Ok((file, offset))
 }
+
+#[cfg(test)]
+mod tests;

@@ -288,3 +288,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

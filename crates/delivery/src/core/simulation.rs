@@ -73,6 +73,7 @@ fn promises_hold(quarter: u64) {
         "repeated after a crash",
         "trimmed",
         "empty supplies",
+        "waited for its time",
     ] {
         let count = seen.0.get(name).copied().unwrap_or(0);
         assert!(count >= 20, "`{name}` is hardly met any more: {count}");

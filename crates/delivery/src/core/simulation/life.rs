@@ -46,6 +46,8 @@ struct Side {
     /// Parcels by which something left the lane, with the proof that it was right.
     delivered: BTreeSet<EffectId>,
     refused: BTreeSet<EffectId>,
+    /// Parcels that the destination refused when they came by themselves.
+    refused_alone: BTreeSet<EffectId>,
     dropped: BTreeSet<EffectId>,
     /// Parcels that were ever sent again by command: they may leave the order.
     resent: BTreeSet<EffectId>,
@@ -111,6 +113,7 @@ impl Life {
                 healthy,
                 delivered: BTreeSet::new(),
                 refused: BTreeSet::new(),
+                refused_alone: BTreeSet::new(),
                 dropped: BTreeSet::new(),
                 resent: BTreeSet::new(),
                 unknown: BTreeSet::new(),
@@ -335,7 +338,10 @@ impl Life {
                 side.delivered.extend(flight.parcels.iter().map(|parcel| parcel.0));
             }
             Outcome::Refused { .. } if flight.parcels.len() > 1 => self.seen.count("batches taken apart", 1),
-            Outcome::Refused { .. } => self.seen.count("refused", 1),
+            Outcome::Refused { .. } => {
+                self.seen.count("refused", 1);
+                side.refused_alone.extend(flight.parcels.iter().map(|parcel| parcel.0));
+            }
             Outcome::Unknown { .. } => {
                 self.seen.count("unknown", 1);
                 for (id, _, _) in flight.parcels.iter().filter(|parcel| parcel.2 == Class::Marketing) {
@@ -355,7 +361,13 @@ impl Life {
             lane.queue.check();
         }
         for entry in &step.entries {
-            if let Entry::Dead { letter, .. } = entry {
+            if let Entry::Dead { lane, letter } = entry {
+                let place = core.lanes.iter().position(|known| known.number == *lane).unwrap();
+                let alone = &self.sides[place].refused_alone;
+                assert!(
+                    letter.reason != DeadReason::Refused || alone.contains(&letter.parcel.id),
+                    "killed by another"
+                );
                 self.seen.count("dead", 1);
                 self.seen.count("gave up", u64::from(letter.reason == DeadReason::GaveUp));
             }
@@ -415,6 +427,14 @@ impl Life {
         let sick = !side.healthy && !self.healed;
         if sick && self.seed.one_in(40) {
             return;
+        }
+        // Wall and monotonic time agree as long as nothing jumps.
+        if let Some((core, _)) = self.core.as_ref().filter(|_| !self.crashed) {
+            let ledger = &core.ledger.lanes[&core.lanes[attempt.lane].number];
+            for tries in requests.iter().filter_map(|request| ledger.tries.get(&request.parcel.id)) {
+                assert!(tries.not_before <= self.now.at, "an attempt before its time");
+                self.seen.count("waited for its time", u64::from(tries.not_before > Timestamp(0)));
+            }
         }
         let mut granted = BTreeSet::new();
         let mut permits = Vec::new();

@@ -1,6 +1,7 @@
 //! What operators can ask for, and what they are answered. Commands are records: replayed like any other.
 
 use crate::define::{Draft, Gathered, MAX_CHUNK, Stretch};
+use crate::destination::{self, Destination};
 use crate::resolve::Step;
 use crate::settings::{
     MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
@@ -52,6 +53,10 @@ pub enum Operation {
     Define(Draft),
     /// Removes the definition of this name.
     RemoveDefinition(String),
+    /// Adds a destination, or replaces the one of that name.
+    DefineDestination(Destination),
+    /// Removes the destination of that name.
+    RemoveDestination(String),
     /// Hands in what nodes gathered in older events, for a definition that needs it.
     Gather {
         /// The definition.
@@ -145,6 +150,56 @@ pub enum Reply {
     Refused(CommandError),
 }
 
+impl Operation {
+    /// Of operations on definitions and destinations.
+    fn encode_definition(&self, encoder: &mut Encoder<'_>) {
+        match self {
+            Self::Define(draft) => {
+                encoder.u8(11);
+                draft.encode(encoder);
+            }
+            Self::RemoveDefinition(name) => {
+                encoder.u8(12);
+                encoder.text(name);
+            }
+            Self::DefineDestination(destination) => {
+                encoder.u8(16);
+                destination.encode(encoder);
+            }
+            Self::RemoveDestination(name) => {
+                encoder.u8(17);
+                encoder.text(name);
+            }
+            Self::Gather { definition, stretch: Stretch { from, to, parts, nodes } } => {
+                encoder.u8(13);
+                encoder.u32(definition.0);
+                encoder.u64(from.0);
+                encoder.u64(to.0);
+                encoder.u32(parts.0);
+                encoder.u32(parts.1);
+                encoder.varint(nodes.len() as u64);
+                for one in nodes {
+                    encoder.u128(one.node.0);
+                    one.features.encode(encoder);
+                }
+            }
+            Self::Reckon { definition, chunk, people } => {
+                encoder.u8(14);
+                encoder.u32(definition.0);
+                encoder.u64(*chunk);
+                encoder.varint(people.len() as u64);
+                people.iter().for_each(|profile| encoder.u128(profile.0));
+            }
+            Self::Backfilled { definition, chunks } => {
+                encoder.u8(15);
+                encoder.u32(definition.0);
+                encoder.u64(*chunks);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Command {
     /// Appends the body of a record of kind [`model::record::RecordKind::COMMAND`].
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -193,39 +248,7 @@ impl Command {
                 encoder.u8(tag);
                 encoder.u128(key.0);
             }
-            Operation::Define(draft) => {
-                encoder.u8(11);
-                draft.encode(encoder);
-            }
-            Operation::RemoveDefinition(name) => {
-                encoder.u8(12);
-                encoder.text(name);
-            }
-            Operation::Gather { definition, stretch: Stretch { from, to, parts, nodes } } => {
-                encoder.u8(13);
-                encoder.u32(definition.0);
-                encoder.u64(from.0);
-                encoder.u64(to.0);
-                encoder.u32(parts.0);
-                encoder.u32(parts.1);
-                encoder.varint(nodes.len() as u64);
-                for one in nodes {
-                    encoder.u128(one.node.0);
-                    one.features.encode(encoder);
-                }
-            }
-            Operation::Reckon { definition, chunk, people } => {
-                encoder.u8(14);
-                encoder.u32(definition.0);
-                encoder.u64(*chunk);
-                encoder.varint(people.len() as u64);
-                people.iter().for_each(|profile| encoder.u128(profile.0));
-            }
-            Operation::Backfilled { definition, chunks } => {
-                encoder.u8(15);
-                encoder.u32(definition.0);
-                encoder.u64(*chunks);
-            }
+            definition => definition.encode_definition(encoder),
         }
     }
 
@@ -250,6 +273,8 @@ impl Command {
             10 => Operation::Erase(WhoToErase::Profile(Key(decoder.u128()?))),
             11 => Operation::Define(Draft::decode(decoder)?),
             12 => Operation::RemoveDefinition(decoder.text()?.to_owned()),
+            16 => Operation::DefineDestination(Destination::decode(decoder)?),
+            17 => Operation::RemoveDestination(decoder.text()?.to_owned()),
             13 => Operation::Gather {
                 definition: DefinitionId(decoder.u32()?),
                 stretch: Stretch {
@@ -447,6 +472,10 @@ impl Step<'_> {
                     return Err(CommandError::Unknown("token".to_owned()));
                 }
             }
+            Operation::DefineDestination(destination) => {
+                destination::define(&mut settings, destination, self.position)?;
+            }
+            Operation::RemoveDestination(name) => destination::remove(&mut settings, &name)?,
             Operation::SetIdentity(mut identity) => {
                 identity.check()?;
                 identity.version = settings.identity.version.saturating_add(1);

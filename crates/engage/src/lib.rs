@@ -15,6 +15,7 @@
 mod amend;
 mod command;
 mod define;
+mod destination;
 pub mod effect;
 mod machine;
 mod membership;
@@ -30,13 +31,14 @@ mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 pub use define::{Draft, Drafted, Gathered, MAX_CHUNK, PARTS, Stretch, part_of};
+pub use destination::{Destination, DestinationKind, MAX_DESTINATIONS, SendingClass};
 pub use engine::{AsOf, Machine, Outcome};
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};
 pub use redact::{ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
-pub use state::{Counts, Node, PROFILES, ProfileRow, State, Suppressed};
+pub use state::{Counts, Node, PROFILES, ProfileRow, SUPPRESSIONS, State, Suppressed};
 pub use view::{Cause, Change, Decision, Held, View};
 
 /// Changes with every change of a rule that could make the same log give another state.

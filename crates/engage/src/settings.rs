@@ -1,5 +1,6 @@
 //! What operators have set, current on every door.
 
+use crate::destination::Destination;
 use engine::Value;
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::identity::IdentitySettings;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub write_keys: Vec<WriteKey>,
     /// By number.
     pub tokens: Vec<Token>,
+    /// By name.
+    pub destinations: Vec<Destination>,
 }
 
 impl WriteKey {
@@ -128,6 +131,8 @@ impl Value for Settings {
         self.write_keys.iter().for_each(|key| key.encode(encoder));
         encoder.varint(self.tokens.len() as u64);
         self.tokens.iter().for_each(|token| token.encode(encoder));
+        encoder.varint(self.destinations.len() as u64);
+        self.destinations.iter().for_each(|destination| destination.encode(encoder));
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -142,11 +147,14 @@ impl Value for Settings {
         for _ in 0..decoder.count()? {
             settings.tokens.push(Token::decode(decoder)?);
         }
+        for _ in 0..decoder.count()? {
+            settings.destinations.push(Destination::decode(decoder)?);
+        }
         decoder.finish()?;
         Ok(settings)
     }
 
     fn heap_bytes(&self) -> usize {
-        self.write_keys.len() * 256 + self.tokens.len() * 256
+        (self.write_keys.len() + self.tokens.len() + self.destinations.len()) * 256
     }
 }

@@ -1,0 +1,171 @@
+//! Destinations as operators define them: where effects go. How they go there is `delivery`'s and `outbound`'s.
+
+use crate::command::CommandError;
+use crate::settings::{MAX_TEXT_BYTES, Settings};
+use model::codec::{DecodeError, Decoder, Encoder};
+use model::id::Position;
+
+/// The most destinations of a shard.
+pub const MAX_DESTINATIONS: usize = 256;
+/// The longest URL, in bytes.
+const MAX_URL_BYTES: usize = 2_048;
+/// The most kinds, audiences or identifier types that one destination names.
+const MAX_NAMED: usize = 256;
+
+/// What becomes of an attempt that nobody knows the outcome of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SendingClass {
+    /// Better never than twice, and only while it is right: see the permits.
+    Marketing = 1,
+    /// Better twice than never.
+    Transactional = 2,
+}
+
+/// What a destination is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DestinationKind {
+    /// A signed POST for every message.
+    Webhook {
+        /// Where to.
+        url: String,
+    },
+    /// Lines in files of the data directory.
+    Ndjson,
+}
+
+/// Where effects go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Its name: letters, digits, `_` and `-`. Progress is kept under it.
+    pub name: String,
+    /// What it is.
+    pub kind: DestinationKind,
+    /// What becomes of unknown outcomes, and whether permits look at the person.
+    pub class: SendingClass,
+    /// The kinds of effects that it gets, e.g. `audience.entered`; all of them where this is empty.
+    pub kinds: Vec<String>,
+    /// The audiences that it gets entries and exits of; all of them where this is empty.
+    pub audiences: Vec<String>,
+    /// The types of identifiers that messages carry; none where this is empty.
+    pub identifiers: Vec<String>,
+    /// Grows when its secret is changed. The secret follows from this, the name and the directory's master secret.
+    pub secret_generation: u32,
+    /// The former secret signs as well, until the next change.
+    pub overlap: bool,
+    /// Sends at present.
+    pub enabled: bool,
+    /// The record that defined it: it gets what comes later. Set by the machine.
+    pub since: Position,
+}
+
+impl Destination {
+    pub(crate) fn check(&self) -> Result<(), CommandError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(plain) {
+            return Err(invalid("name must be 1 to 64 letters, digits, `_` or `-`"));
+        }
+        if let DestinationKind::Webhook { url } = &self.kind
+            && !(1..=MAX_URL_BYTES).contains(&url.len())
+        {
+            return Err(invalid("url must have 1 to 2048 bytes"));
+        }
+        for list in [&self.kinds, &self.audiences, &self.identifiers] {
+            if list.len() > MAX_NAMED || list.iter().any(|one| one.len() > MAX_TEXT_BYTES) {
+                return Err(invalid("a list names at most 256 things, each of at most 256 bytes"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.text(&self.name);
+        match &self.kind {
+            DestinationKind::Webhook { url } => {
+                encoder.u8(1);
+                encoder.text(url);
+            }
+            DestinationKind::Ndjson => encoder.u8(2),
+        }
+        encoder.u8(self.class as u8);
+        for list in [&self.kinds, &self.audiences, &self.identifiers] {
+            encoder.varint(list.len() as u64);
+            list.iter().for_each(|one| encoder.text(one));
+        }
+        encoder.u32(self.secret_generation);
+        encoder.bool(self.overlap);
+        encoder.bool(self.enabled);
+        encoder.varint(self.since.0);
+    }
+
+    pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let name = decoder.text()?.to_owned();
+        let kind = match decoder.u8()? {
+            1 => DestinationKind::Webhook { url: decoder.text()?.to_owned() },
+            2 => DestinationKind::Ndjson,
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        let class = match decoder.u8()? {
+            1 => SendingClass::Marketing,
+            2 => SendingClass::Transactional,
+            other => return Err(DecodeError::Unknown(u64::from(other))),
+        };
+        let mut lists: [Vec<String>; 3] = Default::default();
+        for list in &mut lists {
+            for _ in 0..decoder.count()? {
+                list.push(decoder.text()?.to_owned());
+            }
+        }
+        let [kinds, audiences, identifiers] = lists;
+        Ok(Self {
+            name,
+            kind,
+            class,
+            kinds,
+            audiences,
+            identifiers,
+            secret_generation: decoder.u32()?,
+            overlap: decoder.bool()?,
+            enabled: decoder.bool()?,
+            since: Position(decoder.varint()?),
+        })
+    }
+}
+
+/// Adds a destination, or replaces the one of that name, which keeps the position it began at.
+pub(crate) fn define(
+    settings: &mut Settings,
+    mut destination: Destination,
+    position: Position,
+) -> Result<(), CommandError> {
+    destination.check()?;
+    destination.since = position;
+    let own = settings.destinations.binary_search_by(|own| own.name.cmp(&destination.name));
+    match own {
+        Ok(at) => {
+            if let Some(own) = settings.destinations.get_mut(at) {
+                destination.since = own.since;
+                *own = destination;
+            }
+        }
+        Err(_) if settings.destinations.len() >= MAX_DESTINATIONS => {
+            return Err(CommandError::TooMany(format!("{MAX_DESTINATIONS} destinations")));
+        }
+        Err(at) => settings.destinations.insert(at, destination),
+    }
+    Ok(())
+}
+
+/// Removes the destination of that name.
+pub(crate) fn remove(settings: &mut Settings, name: &str) -> Result<(), CommandError> {
+    let before = settings.destinations.len();
+    settings.destinations.retain(|own| own.name != name);
+    if settings.destinations.len() == before {
+        return Err(CommandError::Unknown("destination".to_owned()));
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> CommandError {
+    CommandError::Invalid(message.to_owned())
+}

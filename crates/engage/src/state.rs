@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 /// The table of profiles.
 pub const PROFILES: TableId = TableId(17);
-pub(crate) const SUPPRESSIONS: TableId = TableId(19);
+/// What profiles are suppressed for, by profile.
+pub const SUPPRESSIONS: TableId = TableId(19);
 pub(crate) const SETTINGS: TableId = TableId(22);
 pub(crate) const COUNTS: TableId = TableId(23);
 pub(crate) const RULEBOOK: TableId = TableId(24);

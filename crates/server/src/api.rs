@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod command;
+mod content;
 mod definitions;
 mod health;
 mod http;
@@ -22,13 +23,14 @@ mod types;
 pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of};
 pub(crate) use command::{execute, number_for};
 pub(crate) use http::{Listening, Rules, listen};
-pub(crate) use problem::Problem;
-pub(crate) use route::Listener;
+pub(crate) use problem::{Code, Problem};
+pub(crate) use route::{Answering, Call, Listener, Reply, Stream};
 pub(crate) use table::routes;
 pub(crate) use types::ErasureStatus;
 
 use crate::calendar;
 use crate::config::Config;
+use crate::feed::Feeds;
 use crate::serve::{AuditLog, Backfills, Erasures, Instant, Secrets};
 use collect::http::OpenDoor;
 use collect::settings::SettingsCell;
@@ -45,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) audit: AuditLog,
     pub(crate) erasures: Arc<Erasures>,
+    pub(crate) feeds: Arc<Feeds>,
     pub(crate) backfills: Arc<Backfills>,
     pub(crate) door_settings: Arc<SettingsCell>,
     /// Set once the door is open.
@@ -86,6 +89,7 @@ pub fn openapi() -> String {
 pub fn operations() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
     let scope = |access| match access {
         route::Access::Scope(scope) => Some(scope),
+        route::Access::Family(_, all) => Some(all),
         route::Access::Probe | route::Access::Open => None,
     };
     table::routes().iter().map(|route| (route.verb.word(), route.path, scope(route.access))).collect()

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod follow;
 mod keys;
 mod log;
 mod replay;
@@ -31,6 +32,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Look into the log of a data directory. Works beside a running server.
     Log(log::LogArguments),
+    /// Print what a running server applies, as it happens: its change feed.
+    Follow(follow::FollowArguments),
     /// Make and rotate the keys that seal data at rest.
     Keys(keys::KeysArguments),
     /// Check the configuration, or show what can be set.
@@ -78,6 +81,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Follow(arguments) => follow::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Bench(arguments) => crate::bench::bench(arguments),

@@ -31,6 +31,8 @@ pub struct Config {
     pub queue: Queue,
     /// How long a message id is remembered.
     pub dedup: Dedup,
+    /// The change feed.
+    pub feed: Feed,
     /// The ingest door.
     pub ingest: Ingest,
     /// The private listeners.
@@ -109,6 +111,21 @@ pub struct Dedup {
     pub bytes_max: u64,
 }
 
+/// The change feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Age from which items may go; 0 keeps them as long as there is room.
+    pub retention_age_days: u64,
+    /// Size from which the oldest items go.
+    pub retention_bytes: u64,
+    /// Readers at once.
+    pub readers_max: u64,
+    /// Time between signs of life to an idle reader.
+    pub heartbeat_ms: u64,
+    /// Time for which a reader may take nothing.
+    pub stall_ms: u64,
+}
+
 /// The ingest door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingest {
@@ -174,6 +191,13 @@ impl Default for Config {
             },
             queue: Queue { items_max: 16_384, bytes_max: 128 << 20 },
             dedup: Dedup { window_hours: 24, bytes_max: 16 << 30 },
+            feed: Feed {
+                retention_age_days: 7,
+                retention_bytes: 4 << 30,
+                readers_max: 32,
+                heartbeat_ms: 1_000,
+                stall_ms: 10_000,
+            },
             ingest: Ingest {
                 threads: 0,
                 connections_max: 4_096,

@@ -13,6 +13,7 @@ pub mod calendar;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod feed;
 pub mod figures;
 pub mod http_client;
 pub mod process;

@@ -21,6 +21,7 @@ pub(crate) use secrets::Secrets;
 
 use crate::api::{self, Context, Listener, Listening, Rules};
 use crate::config::Config;
+use crate::feed::Feeds;
 use anyhow::Context as _;
 use collect::http::DoorOptions;
 use collect::settings::SettingsCell;
@@ -103,6 +104,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         secrets: Arc::new(secrets),
         audit,
         erasures,
+        feeds: Arc::new(Feeds::default()),
         backfills: Arc::new(Backfills::default()),
         door_settings: Arc::new(SettingsCell::default()),
         door: OnceLock::new(),
@@ -219,6 +221,7 @@ impl Running {
         if let Some(door) = self.context.door.get() {
             door.close();
         }
+        self.context.feeds.stop();
         for listener in self.listeners.drain(..) {
             listener.close();
         }

@@ -9,6 +9,7 @@ mod server {
     mod damage;
     mod directory;
     mod erasure;
+    mod feed;
     mod golden;
     mod lifecycle;
     pub(crate) mod support;

@@ -1,7 +1,7 @@
 //! Handlers of `listen.admin` that read and change settings and people.
 
 use super::Context;
-use super::auth::{SCOPES, hash_of};
+use super::auth::{hash_of, scopes};
 use super::command::{execute, idempotency_of, number_for};
 use super::people::{identifier_key, profile_id};
 use super::problem::{Code, Problem};
@@ -93,9 +93,10 @@ pub(crate) fn create_token(context: Arc<Context>, call: Call) -> Answering {
                 "a token without a scope allows nothing; name one",
             ));
         }
-        if let Some(unknown) = new.scopes.iter().find(|scope| !SCOPES.iter().any(|(known, _)| known == scope))
+        if let Some(unknown) =
+            new.scopes.iter().find(|scope| !scopes().iter().any(|(known, _)| known == scope))
         {
-            let known: Vec<&str> = SCOPES.iter().map(|(scope, _)| *scope).collect();
+            let known: Vec<&str> = scopes().iter().map(|(scope, _)| *scope).collect();
             let message = format!("there is no scope {unknown:?}; there are {}", known.join(", "));
             return Err(Problem::at(Code::BadValue, "scopes", message));
         }

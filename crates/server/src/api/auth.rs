@@ -2,6 +2,7 @@
 
 use super::problem::{Code, Problem};
 use super::route::{Access, Caller};
+use crate::feed::{FEED_ALL, KINDS};
 use engage::Settings;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
@@ -17,11 +18,18 @@ pub(crate) const PROFILE_PII: &str = "profile:pii";
 pub(crate) const DECIDE: &str = "decide";
 
 /// Every scope that a token can have, and what it allows.
-pub(crate) const SCOPES: &[(&str, &str)] = &[
+pub(crate) fn scopes() -> Vec<(&'static str, &'static str)> {
+    let mut all = SCOPES.to_vec();
+    all.extend(KINDS.iter().map(|kind| (kind.scope, kind.about)));
+    all
+}
+
+const SCOPES: &[(&str, &str)] = &[
     (ADMIN, "everything at listen.admin"),
     (PROFILE_READ, "profiles, with e-mail addresses and phone numbers masked"),
     (PROFILE_PII, "e-mail addresses and phone numbers in the profiles that profile:read shows"),
     (DECIDE, "POST /v1/decide"),
+    (FEED_ALL, "every kind of the change feed"),
 ];
 
 /// What is kept of a token. The secret has 256 random bits, so a plain hash cannot be reversed by guessing.
@@ -31,8 +39,10 @@ pub(crate) fn hash_of(secret: &str) -> [u8; 32] {
 
 /// Finds the caller by token and checks the scope. Every token is compared, each in constant time.
 pub(crate) fn authorize(access: Access, headers: &HeaderMap, settings: &Settings) -> Result<Caller, Problem> {
-    let Access::Scope(scope) = access else {
-        return Ok(Caller::default());
+    let (family, scope) = match access {
+        Access::Scope(scope) => (None, scope),
+        Access::Family(family, all) => (Some(family), all),
+        Access::Probe | Access::Open => return Ok(Caller::default()),
     };
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, secret) = header.split_once(' ').unwrap_or_default();
@@ -55,7 +65,8 @@ pub(crate) fn authorize(access: Access, headers: &HeaderMap, settings: &Settings
     };
     let caller =
         Caller { token_number: token.number, token_name: token.name.clone(), scopes: token.scopes.clone() };
-    if caller.has(scope) {
+    let of_family = |family: &str| caller.scopes.iter().any(|own| own.starts_with(family));
+    if caller.has(scope) || family.is_some_and(of_family) {
         return Ok(caller);
     }
     let message =

@@ -3,7 +3,7 @@
 use super::Context;
 use super::problem::Problem;
 use super::route::{Answering, Call, Reply};
-use super::types::{BackfillStatus, Health, Readiness, StatusShown};
+use super::types::{BackfillStatus, FeedStatus, Health, Readiness, StatusShown};
 use crate::calendar::iso;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -54,10 +54,31 @@ fn status_of(context: &Context) -> StatusShown {
         refused_requests: of_door(|counters| &counters.refused_requests),
         deferred_requests: of_door(|counters| &counters.deferred_requests),
         erasure: context.erasures.status(),
+        feed: feed_of(context),
         backfill: BackfillStatus {
             pending: view.backfills().len() as u64,
             problem: context.backfills.problem(),
         },
+    }
+}
+
+fn feed_of(context: &Context) -> FeedStatus {
+    let (feed, feeds) = (context.engine.feed(), &context.feeds);
+    let (bounds, stats) = (feed.bounds(), feed.stats());
+    let lag = feeds.furthest_behind().map(|position| bounds.complete.0.saturating_sub(position));
+    FeedStatus {
+        start: bounds.start.0,
+        complete: bounds.complete.0,
+        items: stats.items,
+        gaps: stats.gaps,
+        disk_bytes: stats.disk_bytes,
+        waiting_bytes: stats.waiting_bytes,
+        readers: feeds.readers.load(Relaxed),
+        reader_lag_records: lag.unwrap_or(0),
+        sent_items: feeds.items.load(Relaxed),
+        sent_bytes: feeds.bytes.load(Relaxed),
+        cursors_gone: feeds.gone.load(Relaxed),
+        readers_slow: feeds.slow.load(Relaxed),
     }
 }
 
@@ -160,6 +181,52 @@ const METRICS: &[Metric] = &[
     ("throughline_erasures_pending", "gauge", "Erasures whose records are still on the disk.", |status| {
         status.erasure.pending as f64
     }),
+    (
+        "throughline_feed_items_total",
+        "counter",
+        "Items that the change feed took since the start.",
+        |status| status.feed.items as f64,
+    ),
+    (
+        "throughline_feed_gaps_total",
+        "counter",
+        "Times that the change feed began anew since the start.",
+        |status| status.feed.gaps as f64,
+    ),
+    ("throughline_feed_disk_bytes", "gauge", "Bytes of the change feed on disk.", |status| {
+        status.feed.disk_bytes as f64
+    }),
+    (
+        "throughline_feed_waiting_bytes",
+        "gauge",
+        "Bytes of the change feed that wait to be written.",
+        |status| status.feed.waiting_bytes as f64,
+    ),
+    ("throughline_feed_readers", "gauge", "Readers of the change feed.", |status| status.feed.readers as f64),
+    (
+        "throughline_feed_reader_lag_records",
+        "gauge",
+        "Records by which the reader furthest behind is behind.",
+        |status| status.feed.reader_lag_records as f64,
+    ),
+    ("throughline_feed_sent_items_total", "counter", "Items sent to readers since the start.", |status| {
+        status.feed.sent_items as f64
+    }),
+    ("throughline_feed_sent_bytes_total", "counter", "Bytes sent to readers since the start.", |status| {
+        status.feed.sent_bytes as f64
+    }),
+    (
+        "throughline_feed_cursors_gone_total",
+        "counter",
+        "Cursors that were refused because they are gone.",
+        |status| status.feed.cursors_gone as f64,
+    ),
+    (
+        "throughline_feed_readers_slow_total",
+        "counter",
+        "Readers that were disconnected because they took nothing.",
+        |status| status.feed.readers_slow as f64,
+    ),
 ];
 
 pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {

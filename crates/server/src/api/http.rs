@@ -3,11 +3,12 @@
 
 use super::Context;
 use super::auth::authorize;
+use super::content::Content;
 use super::places::{Places, Seat};
 use super::problem::{Code, Problem};
 use super::route::{Access, Call, Listener, Reply, Route, Verb, find};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
@@ -115,8 +116,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, seat: Arc<Seat>, mut clos
     let service = service_fn(|request| {
         let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
         async move {
-            let _answering = seat.answering();
-            Ok::<_, Infallible>(respond(&shared, request).await)
+            let answering = seat.answering();
+            let response = respond(&shared, request).await;
+            Ok::<_, Infallible>(response.map(|content| content.while_sent(answering)))
         }
     });
     let connection = http1::Builder::new()
@@ -144,7 +146,7 @@ async fn silence(seat: &Seat) {
     }
 }
 
-async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Content> {
     let limit = shared.rules.request_timeout;
     let outcome = match tokio::time::timeout(limit, answer(shared, request)).await {
         Ok(outcome) => outcome,
@@ -154,7 +156,13 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
         )),
     };
     match outcome {
-        Ok(reply) => response(reply.status, reply.content_type, reply.body),
+        Ok(reply) => {
+            let content = match reply.stream {
+                Some(stream) => Content::of_stream(stream),
+                None => Content::of_bytes(reply.body),
+            };
+            response(reply.status, reply.content_type, content)
+        }
         Err(problem) => refusal(&problem),
     }
 }
@@ -247,8 +255,8 @@ async fn read(shared: &Shared, route: &Route, head: &Parts, mut body: Incoming) 
     Ok(Bytes::from(whole))
 }
 
-fn refusal(problem: &Problem) -> Response<Full<Bytes>> {
-    let body = Bytes::from(problem.body().to_string());
+fn refusal(problem: &Problem) -> Response<Content> {
+    let body = Content::of_bytes(Bytes::from(problem.body().to_string()));
     let mut response = response(problem.code.status(), "application/json", body);
     if let Some(seconds) = problem.retry_after_s {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -259,8 +267,8 @@ fn refusal(problem: &Problem) -> Response<Full<Bytes>> {
     response
 }
 
-fn response(status: u16, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn response(status: u16, content_type: &'static str, body: Content) -> Response<Content> {
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -64,7 +64,7 @@ fn operation(route: &Route, parts: &mut Parts) -> Value {
         "security": [],
     });
     let Some(map) = operation.as_object_mut() else { return operation };
-    if let Access::Scope(scope) = route.access {
+    if let Access::Scope(scope) | Access::Family(_, scope) = route.access {
         map.insert("security".to_owned(), json!([{ "token": [scope] }]));
     }
     if let Some(body) = route.body {
@@ -104,6 +104,12 @@ fn responses(route: &Route, parts: &mut Parts) -> Value {
             let content = json!({ "application/json": { "schema": shape(parts) } });
             responses.insert(status.to_string(), json!({ "description": "Done.", "content": content }));
         }
+        Answer::Stream(types) => {
+            let schema = json!({ "schema": { "type": "string" } });
+            let content: Map<String, Value> =
+                types.iter().map(|one| ((*one).to_owned(), schema.clone())).collect();
+            responses.insert("200".to_owned(), json!({ "description": "Lines.", "content": content }));
+        }
         Answer::Text(content_type) => {
             let content = json!({ content_type: { "schema": { "type": "string" } } });
             responses.insert("200".to_owned(), json!({ "description": "Done.", "content": content }));
@@ -132,7 +138,7 @@ pub(crate) fn codes(route: &Route) -> Vec<Code> {
     if route.access == Access::Probe {
         codes.retain(|code| *code != Code::BadHost);
     }
-    if let Access::Scope(_) = route.access {
+    if let Access::Scope(_) | Access::Family(..) = route.access {
         codes.extend([Code::Unauthorized, Code::Forbidden, Code::Busy, Code::Unavailable]);
     }
     if route.body.is_some() {

@@ -33,8 +33,11 @@ pub(super) struct Seat {
     place: Arc<Place>,
 }
 
-/// A request while it is being answered.
-pub(super) struct Answered<'a>(&'a Seat);
+/// A request while it is being answered, up to the end of its answer's body.
+pub(super) struct Answered {
+    places: Arc<Places>,
+    place: Arc<Place>,
+}
 
 impl Places {
     pub(super) fn new(places_max: usize) -> Arc<Self> {
@@ -65,10 +68,10 @@ impl Places {
 
 impl Seat {
     /// Says that a request has begun; it ends when the value is dropped.
-    pub(super) fn answering(&self) -> Answered<'_> {
+    pub(super) fn answering(&self) -> Answered {
         self.place.heard.store(true, Relaxed);
         self.place.busy.fetch_add(1, Relaxed);
-        Answered(self)
+        Answered { places: Arc::clone(&self.places), place: Arc::clone(&self.place) }
     }
 
     /// Whether a whole head ever came.
@@ -88,10 +91,10 @@ impl Drop for Seat {
     }
 }
 
-impl Drop for Answered<'_> {
+impl Drop for Answered {
     fn drop(&mut self) {
-        self.0.place.last.store(self.0.places.ticks.fetch_add(1, Relaxed), Relaxed);
-        self.0.place.busy.fetch_sub(1, Relaxed);
+        self.place.last.store(self.places.ticks.fetch_add(1, Relaxed), Relaxed);
+        self.place.busy.fetch_sub(1, Relaxed);
     }
 }
 

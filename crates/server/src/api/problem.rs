@@ -12,6 +12,8 @@ pub(crate) enum Code {
     BadIdentifier,
     BadValue,
     BadHost,
+    BadCursor,
+    CursorGone,
     Unauthorized,
     Forbidden,
     NotFound,
@@ -39,6 +41,8 @@ impl Code {
         Self::BadIdentifier,
         Self::BadValue,
         Self::BadHost,
+        Self::BadCursor,
+        Self::CursorGone,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -75,6 +79,12 @@ impl Code {
                 "bad_host",
                 403,
                 "The Host header names a host that is not in `listen.hosts`: a web page may be behind it.",
+            ),
+            Self::BadCursor => ("bad_cursor", 400, "This is no cursor, or it was mutilated."),
+            Self::CursorGone => (
+                "cursor_gone",
+                410,
+                "The feed cannot go on from this cursor; take a snapshot and go on from the cursor that ends it.",
             ),
             Self::Unauthorized => {
                 ("unauthorized", 401, "There is no bearer token, or it is not a valid one.")

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The longest Idempotency-Key, in bytes.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
@@ -32,6 +33,8 @@ pub(crate) enum Access {
     Open,
     /// Bearers of a token with this scope.
     Scope(&'static str),
+    /// Bearers of a token with any scope that begins so; the handler looks closer. The second opens everything.
+    Family(&'static str, &'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ impl Verb {
 pub(crate) enum Answer {
     Json(u16, ShapeOf),
     Text(&'static str),
+    /// Lines, without an end that is known beforehand.
+    Stream(&'static [&'static str]),
 }
 
 /// The future of an answer.
@@ -134,24 +139,34 @@ impl Call {
     }
 }
 
+/// Pieces of a body that come as they are made.
+#[derive(Debug)]
+pub(crate) struct Stream(pub(crate) mpsc::Receiver<Bytes>);
+
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
+    /// Comes instead of the body.
+    pub(crate) stream: Option<Stream>,
 }
 
 impl Reply {
+    pub(crate) fn stream(content_type: &'static str, stream: Stream) -> Self {
+        Self { status: 200, content_type, body: Bytes::new(), stream: Some(stream) }
+    }
+
     pub(crate) fn json<T: Serialize>(status: u16, value: &T) -> Result<Self, Problem> {
         let body = serde_json::to_vec(value).map_err(|error| {
             Problem::new(Code::Internal, format!("an answer could not be written: {error}"))
         })?;
-        Ok(Self { status, content_type: "application/json", body: Bytes::from(body) })
+        Ok(Self { status, content_type: "application/json", body: Bytes::from(body), stream: None })
     }
 
     pub(crate) fn text(content_type: &'static str, text: String) -> Self {
-        Self { status: 200, content_type, body: Bytes::from(text) }
+        Self { status: 200, content_type, body: Bytes::from(text), stream: None }
     }
 }
 

@@ -10,14 +10,17 @@ use super::types::{
     UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
+use crate::feed::{self, FEED_ALL, FEED_FAMILY};
 use serde_json::Value;
 
 /// Every route of both listeners, in the order of the documentation.
 pub(crate) fn routes() -> Vec<Route> {
     let mut all = people_routes();
+    all.extend(feed_routes());
     all.extend(settings_routes());
     all.extend(rules_routes());
     all.extend(definition_routes());
+    all.extend(feature_routes());
     all.extend(operation_routes());
     all
 }
@@ -107,21 +110,22 @@ fn people_routes() -> Vec<Route> {
     ]
 }
 
+const PUT_DEFINITION: Route = Route {
+    verb: Verb::Put,
+    query: &[("dry_run", "`true` checks the definition and changes nothing.")],
+    answer: Answer::Json(200, Defined::shape),
+    problems: &[Code::BadId, Code::BadValue, Code::BadDefinition, Code::Conflict],
+    ..POST
+};
+const DELETE_DEFINITION: Route = Route {
+    verb: Verb::Delete,
+    answer: Answer::Json(200, Defined::shape),
+    problems: &[Code::BadId, Code::BadDefinition, Code::NoSuchDefinition, Code::BadValue],
+    handle: definitions::remove,
+    ..POST
+};
+
 fn definition_routes() -> Vec<Route> {
-    const PUT: Route = Route {
-        verb: Verb::Put,
-        query: &[("dry_run", "`true` checks the definition and changes nothing.")],
-        answer: Answer::Json(200, Defined::shape),
-        problems: &[Code::BadId, Code::BadValue, Code::BadDefinition, Code::Conflict],
-        ..POST
-    };
-    const DELETE: Route = Route {
-        verb: Verb::Delete,
-        answer: Answer::Json(200, Defined::shape),
-        problems: &[Code::BadId, Code::BadDefinition, Code::NoSuchDefinition, Code::BadValue],
-        handle: definitions::remove,
-        ..POST
-    };
     vec![
         Route {
             path: "/admin/v1/audiences",
@@ -146,13 +150,13 @@ fn definition_routes() -> Vec<Route> {
             about: "Defines an audience or changes it. People who are there already are gone through in the background.",
             body: Some(AudienceGiven::shape),
             handle: definitions::put_audience,
-            ..PUT
+            ..PUT_DEFINITION
         },
         Route {
             path: "/admin/v1/audiences/{name}",
             operation: "removeAudience",
             about: "Removes an audience: everybody leaves it.",
-            ..DELETE
+            ..DELETE_DEFINITION
         },
         Route {
             path: "/admin/v1/audiences/{name}/explain",
@@ -171,6 +175,11 @@ fn definition_routes() -> Vec<Route> {
             handle: definitions::explain,
             ..POST
         },
+    ]
+}
+
+fn feature_routes() -> Vec<Route> {
+    vec![
         Route {
             path: "/admin/v1/features",
             operation: "listFeatures",
@@ -185,13 +194,53 @@ fn definition_routes() -> Vec<Route> {
             about: "Defines a feature with a name or changes it, with every audience that uses it.",
             body: Some(FeatureGiven::shape),
             handle: definitions::put_feature,
-            ..PUT
+            ..PUT_DEFINITION
         },
         Route {
             path: "/admin/v1/features/{name}",
             operation: "removeFeature",
             about: "Removes a feature that no audience uses.",
-            ..DELETE
+            ..DELETE_DEFINITION
+        },
+    ]
+}
+
+fn feed_routes() -> Vec<Route> {
+    const FEED: Route =
+        Route { listener: Listener::Profiles, access: Access::Family(FEED_FAMILY, FEED_ALL), ..BASE };
+    const KINDS: (&str, &str) =
+        ("kinds", "Kinds, separated by commas; all that the token shows if left out.");
+    vec![
+        Route {
+            path: "/feed/v1",
+            operation: "readFeed",
+            about: "What was applied, in order, from a cursor on: a JSON object a line, or server-sent events where \
+                    Accept says text/event-stream. See docs/feed.md.",
+            query: &[
+                ("after", "A cursor, or `end`; the oldest item if left out. Last-Event-ID stands over it."),
+                KINDS,
+                ("limit", "Items after which the answer ends; no limit if left out."),
+                (
+                    "wait_ms",
+                    "How long the answer may wait for more, 0 to 86,400,000. If left out 0 for lines, the most for \
+                     events.",
+                ),
+            ],
+            answer: Answer::Stream(&["application/x-ndjson", "text/event-stream"]),
+            problems: &[Code::BadRequest, Code::BadValue, Code::BadCursor, Code::CursorGone],
+            handle: feed::read,
+            ..FEED
+        },
+        Route {
+            path: "/feed/v1/snapshot",
+            operation: "readFeedSnapshot",
+            about: "The state to begin from, a JSON object a line; the last line has the cursor to go on from. Without \
+                    that line it is not whole.",
+            query: &[KINDS],
+            answer: Answer::Stream(&["application/x-ndjson"]),
+            problems: &[Code::BadValue],
+            handle: feed::snapshot,
+            ..FEED
         },
     ]
 }

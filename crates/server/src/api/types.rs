@@ -469,7 +469,7 @@ wire! {
         pending: u64,
         /// Everything that was erased before this position is out of checkpoints and log.
         done_before_position: u64,
-        /// What the present round waits for: `checkpoints`, `open_segment`, `segments`, `used_files`; `rest` between
+        /// What the present round waits for: `checkpoints`, `open_segment`, `segments`, `feed`, `used_files`; `rest` between
         /// two rounds; absent if nothing is pending.
         stage: Option<String>,
         /// Segments rewritten in the present round.
@@ -480,6 +480,34 @@ wire! {
         records_emptied: u64,
         /// What stopped the last round, if something did; it is tried again.
         problem: Option<String>,
+    }
+
+    /// The change feed.
+    struct FeedStatus {
+        /// Items before this position are gone.
+        start: u64,
+        /// Every item before this position can be read.
+        complete: u64,
+        /// Items since the start.
+        items: u64,
+        /// Times that the feed began anew since the start, so that older cursors were refused. 0 where disks are well.
+        gaps: u64,
+        /// Bytes on disk.
+        disk_bytes: u64,
+        /// Bytes that wait to be written.
+        waiting_bytes: u64,
+        /// Readers that are connected.
+        readers: u64,
+        /// Records by which the reader furthest behind is behind; 0 without readers.
+        reader_lag_records: u64,
+        /// Items sent to readers since the start.
+        sent_items: u64,
+        /// Bytes sent to readers since the start.
+        sent_bytes: u64,
+        /// Cursors that were refused because they are gone, since the start.
+        cursors_gone: u64,
+        /// Readers that were disconnected because they took nothing, since the start.
+        readers_slow: u64,
     }
 
     /// Finding new definitions for everybody who was there before them.
@@ -548,6 +576,8 @@ wire! {
         deferred_requests: u64,
         /// Erasures that are not finished.
         erasure: ErasureStatus,
+        /// The change feed.
+        feed: FeedStatus,
         /// Audiences that are being found for everybody.
         backfill: BackfillStatus,
     }

@@ -11,8 +11,13 @@ use thiserror::Error;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const VARIABLE_PREFIX: &str = "THROUGHLINE_";
 /// Variables of the same prefix that are not keys: they belong to tests and scripts of this repository.
-const OTHER_VARIABLES: &[&str] =
-    &["THROUGHLINE_BIN", "THROUGHLINE_BIN_FOLDER", "THROUGHLINE_PYTHON", "THROUGHLINE_SHARED_DATA"];
+const OTHER_VARIABLES: &[&str] = &[
+    "THROUGHLINE_BIN",
+    "THROUGHLINE_BIN_FOLDER",
+    "THROUGHLINE_PYTHON",
+    "THROUGHLINE_SHARED_DATA",
+    "THROUGHLINE_TOKEN",
+];
 /// The file that is read where none is named, if it is there.
 const DEFAULT_FILE: &str = "throughline.toml";
 

@@ -91,6 +91,7 @@ const TIB: u64 = 1 << 40;
 pub fn keys() -> Vec<KeyDoc> {
     let mut all = listen_and_data();
     all.extend(engine());
+    all.extend(feed());
     all.extend(doors());
     all
 }
@@ -185,6 +186,37 @@ fn engine() -> Vec<KeyDoc> {
             16 * MIB..=64 * TIB,
             "The memory and disk that message ids may take. When it is used up the door answers 503: the window never \
              gets shorter silently."
+        ),
+    ]
+}
+
+fn feed() -> Vec<KeyDoc> {
+    vec![
+        key!(
+            feed.retention_age_days,
+            0..=36_500,
+            "Items of the change feed may go once they are older than this in log time; 0 keeps them as long as there is \
+             room. A follower that comes back later takes a snapshot."
+        ),
+        key!(
+            feed.retention_bytes,
+            16 * MIB..=64 * TIB,
+            "The oldest items go while the change feed takes more bytes."
+        ),
+        key!(
+            feed.readers_max,
+            1..=256,
+            "Readers of the change feed at once; a further one is answered with 429."
+        ),
+        key!(
+            feed.heartbeat_ms,
+            50..=60_000,
+            "How often an idle reader of the change feed gets a sign of life, which carries a cursor."
+        ),
+        key!(
+            feed.stall_ms,
+            100..=600_000,
+            "A reader of the change feed that takes nothing for so long is disconnected; it can go on from its cursor."
         ),
     ]
 }

@@ -229,9 +229,20 @@ pub fn open_options(
     };
     Ok(OpenOptions {
         log,
-        feed: engine::feed::FeedOptions::default(),
+        feed: feed_options(config),
         store: StoreOptions { sealing, dedup, ..StoreOptions::default() },
     })
+}
+
+/// How much of the change feed is kept.
+fn feed_options(config: &Config) -> engine::feed::FeedOptions {
+    let age_days = i64::try_from(config.feed.retention_age_days).unwrap_or(i64::MAX);
+    let age_us = age_days.saturating_mul(24).saturating_mul(HOUR_US);
+    engine::feed::FeedOptions {
+        retention_age_us: (age_us > 0).then_some(age_us),
+        retention_bytes: config.feed.retention_bytes,
+        ..engine::feed::FeedOptions::default()
+    }
 }
 
 fn check_private(path: &Path) -> Result<(), DirectoryError> {

@@ -1,6 +1,7 @@
 //! The first start: one token and two write keys, so that the first event can be sent at once.
 
 use crate::api::{ADMIN, Context, DECIDE, PROFILE_READ, execute, hash_of, number_for};
+use crate::feed::FEED_ALL;
 use anyhow::Context as _;
 use engage::{Operation, Token, WriteKey, WriteKeyKind};
 use std::fmt;
@@ -13,7 +14,7 @@ const SERVER_NUMBER: u32 = 2;
 /// What a start made. The token is shown once and kept nowhere in clear.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Scopes admin, profile:read and decide.
+    /// Scopes admin, profile:read, decide and feed:*.
     pub admin_token: String,
     /// Public: for web pages and apps.
     pub browser_write_key: String,
@@ -49,7 +50,7 @@ async fn make(context: &Context) -> Result<Credentials, crate::api::Problem> {
             settings.tokens.iter().any(|own| own.number == number)
         })?,
         hash: hash_of(&admin_token),
-        scopes: [ADMIN, PROFILE_READ, DECIDE].map(str::to_owned).to_vec(),
+        scopes: [ADMIN, PROFILE_READ, DECIDE, FEED_ALL].map(str::to_owned).to_vec(),
         name: "first admin".to_owned(),
     };
     execute(context, None, Operation::DefineToken(token)).await?;

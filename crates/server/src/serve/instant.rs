@@ -12,4 +12,8 @@ impl Instant {
     pub(crate) fn elapsed_s(self) -> u64 {
         self.0.elapsed().as_secs()
     }
+
+    pub(crate) fn elapsed_ms(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }

@@ -28,7 +28,8 @@ fn body(path: &str, method: &str) -> Option<&'static str> {
 
 fn address(shop: &Shop, path: &str) -> SocketAddr {
     let addresses = shop.running.addresses();
-    if path.starts_with("/v1/") { addresses.profiles } else { addresses.admin }
+    let people = path.starts_with("/v1/") || path.starts_with("/feed/");
+    if people { addresses.profiles } else { addresses.admin }
 }
 
 fn real(path: &str) -> String {
@@ -41,7 +42,7 @@ fn every_operation_answers_as_documented_and_to_its_scope_only() {
     shop.order("jane", "o-1", "shoe");
     let document: Value = serde_json::from_str(&server::api::openapi()).unwrap();
     let nothing = shop.token(&["profile:pii"]);
-    let everything = shop.token(&["admin", "profile:read", "profile:pii", "decide"]);
+    let everything = shop.token(&["admin", "profile:read", "profile:pii", "decide", "feed:*"]);
     let operations = server::api::operations();
     assert!(operations.len() >= 20);
     for (method, path, scope) in operations {

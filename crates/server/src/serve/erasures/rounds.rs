@@ -5,7 +5,9 @@
 //!    checkpoint stands behind the erasures, so a replay never has to pass through a redacted record in order to reach
 //!    one that was made before it was redacted.
 //! 3. The closed segments in which somebody erased still stands are rewritten.
-//! 4. Used segment files that wait to be used again, or are in use again, go: they hold what they held.
+//! 4. The change feed is rewritten without what it says of them; that they were erased stays: who follows has to learn
+//!    of it. The checkpoints stand behind the erasures by then, so no replay brings it back.
+//! 5. Used segment files that wait to be used again, or are in use again, go: they hold what they held.
 //!
 //! A merge of all runs and a look at every segment cost the more the larger the shop is. So a round is followed by a
 //! rest in proportion, in which further erasures gather.
@@ -28,6 +30,7 @@ pub(super) enum Stage {
     Checkpoints,
     OpenSegment,
     Segments,
+    Feed,
     UsedFiles,
     Rest,
 }
@@ -38,6 +41,7 @@ impl Stage {
             Self::Checkpoints => "checkpoints",
             Self::OpenSegment => "open_segment",
             Self::Segments => "segments",
+            Self::Feed => "feed",
             Self::UsedFiles => "used_files",
             Self::Rest => "rest",
         }
@@ -57,6 +61,8 @@ struct Round {
     /// Up to the erasing record at this position. What comes later waits for the next round.
     until: u64,
     begun: Instant,
+    /// What the feed was asked to forget: the last ticket.
+    feed_ticket: Option<u64>,
     /// The log was told to forget used files.
     forgotten: bool,
     /// When it was asked to leave the file of its open segment.
@@ -73,7 +79,8 @@ impl Rounds {
         if self.rest.is_some_and(|(since, rest_s)| since.elapsed_s() < rest_s) {
             return Ok(Some(Stage::Rest));
         }
-        let begin = || Round { until, begun: Instant::now(), forgotten: false, left: None };
+        let begin =
+            || Round { until, begun: Instant::now(), feed_ticket: None, forgotten: false, left: None };
         let round = self.round.get_or_insert_with(begin);
         if let Some(stage) = round.advance(context, pending)? {
             return Ok(Some(stage));
@@ -98,6 +105,9 @@ impl Round {
         }
         if !self.rewrite_segments(context, &pending)? {
             return Ok(Some(Stage::Segments));
+        }
+        if !self.rewrite_feed(context, &pending) {
+            return Ok(Some(Stage::Feed));
         }
         if !self.forget_files(context)? {
             return Ok(Some(Stage::UsedFiles));
@@ -159,6 +169,17 @@ impl Round {
         }
         self.note(context, |one| one.rewritten_before = self.until)?;
         Ok(true)
+    }
+
+    /// Whether the feed says nothing of anybody erased any more, but that they were. If not, it is asked for.
+    fn rewrite_feed(&mut self, context: &Context, pending: &[Pending]) -> bool {
+        let feed = context.engine.feed();
+        let ask = || {
+            let asked = pending.iter().map(|one| feed.forget(segments::keys(one), Position(one.position)));
+            asked.max().unwrap_or(0)
+        };
+        let ticket = *self.feed_ticket.get_or_insert_with(ask);
+        feed.forgotten() >= ticket
     }
 
     /// Whether no used file holds what it held before. If not, it is asked for.

@@ -4,8 +4,9 @@ use super::Pending;
 use engage::{ErasedNode, Extent, redact};
 use eventlog::{Frame, LogError, LogHandle, SegmentSummary};
 use model::id::{Key, Position};
+use model::identity::profile_key;
 use model::record::{decode_records, encode_record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By node. One node may have been erased several times.
 pub(super) type Index = BTreeMap<Key, Vec<ErasedNode>>;
@@ -21,6 +22,19 @@ pub(super) fn index(pending: &[Pending]) -> Index {
         }
     }
     index
+}
+
+/// Under which keys the feed may speak of somebody erased: nodes, and the profiles that had them as their roots. A
+/// device of somebody else is not theirs.
+pub(super) fn keys(pending: &Pending) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    for (node, extent) in &pending.nodes {
+        let extent = Extent::from_u8(*extent).ok().filter(|extent| *extent != Extent::Session);
+        if let (Ok(node), Some(_)) = (u128::from_str_radix(node, 16), extent) {
+            keys.extend([Key(node), profile_key(Key(node))]);
+        }
+    }
+    keys
 }
 
 /// Rewrites one segment, if anybody erased stands in it. Returns how many records were emptied.

@@ -1,0 +1,274 @@
+//! Items as lines of JSON. An item of an event is filled in from the event log, where the event is.
+
+use super::kinds::Chosen;
+use crate::calendar::{iso, now_us};
+use engage::Engage;
+use engage::effect::Body;
+use engine::Engine;
+use engine::feed::{Bounds, Item, Place, What};
+use eventlog::{LogError, LogReader};
+use model::audience::Rulebook;
+use model::event::{Event, OrderChange};
+use model::id::{Position, public_id};
+use model::record::{RecordKind, decode_records};
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+
+/// Records that are read over to get to the next event; beyond it the log is asked anew.
+const READ_OVER_MAX: u64 = 4_096;
+
+/// How lines are framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A line each.
+    Lines,
+    /// Server-sent events.
+    Events,
+}
+
+impl Form {
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Lines => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+        }
+    }
+
+    /// Appends one object.
+    pub(crate) fn put(self, cursor: &str, kind: &str, object: &Value, out: &mut String) {
+        match self {
+            Self::Lines => {
+                out.push_str(&object.to_string());
+                out.push('\n');
+            }
+            Self::Events => {
+                for part in ["id: ", cursor, "\nevent: ", kind, "\ndata: ", &object.to_string(), "\n\n"] {
+                    out.push_str(part);
+                }
+            }
+        }
+    }
+}
+
+/// Turns items into lines.
+pub(crate) struct Renderer {
+    pub(crate) engine: Engine<Engage>,
+    pub(crate) chosen: Chosen,
+    pub(crate) form: Form,
+    log: Option<Events>,
+}
+
+/// Why an item cannot be shown.
+#[derive(Debug)]
+pub(crate) enum RenderError {
+    /// The log does not reach back to its event any more.
+    Trimmed,
+    /// The log cannot be read.
+    Log(LogError),
+}
+
+impl Renderer {
+    pub(crate) fn new(engine: Engine<Engage>, chosen: Chosen, form: Form) -> Self {
+        Self { engine, chosen, form, log: None }
+    }
+
+    /// Appends an item, if its kind was chosen. Returns whether it was.
+    pub(crate) fn item(&mut self, item: &Item, out: &mut String) -> Result<bool, RenderError> {
+        let Some(kind) = self.chosen.kind(item) else { return Ok(false) };
+        let cursor = self.engine.feed().cursor(Place::after(item.id)).text();
+        let (id, name, content) = match &item.what {
+            What::Event { .. } => {
+                let event = self.event(item.id.position)?;
+                (format!("evt_{}", item.id.position), "event", event)
+            }
+            What::Effect { kind, body } => {
+                let Ok(body) = Body::decode(*kind, body) else { return Ok(false) };
+                (item.id.to_string(), "detail", detail(&body, &self.engine.view().book()))
+            }
+        };
+        let object = json!({
+            "kind": kind.name,
+            "id": id,
+            "at": iso(item.at.0),
+            "position": item.id.position.0,
+            "profile": public_id("prf", item.subject),
+            name: content,
+            "cursor": cursor,
+        });
+        self.form.put(&cursor, kind.name, &object, out);
+        Ok(true)
+    }
+
+    /// Appends a sign of life: how far the feed is known, and the cursor to go on from.
+    pub(crate) fn heartbeat(&self, bounds: &Bounds, next: Place, out: &mut String) {
+        let cursor = self.engine.feed().cursor(next).text();
+        let object = json!({
+            "kind": "heartbeat",
+            "at": iso(bounds.log_time.0),
+            "sent_at": iso(now_us()),
+            "position": bounds.complete.0,
+            "cursor": cursor,
+        });
+        self.form.put(&cursor, "heartbeat", &object, out);
+    }
+
+    /// Appends the end of a stream that cannot go on.
+    pub(crate) fn gone(&self, message: &str, out: &mut String) {
+        let object = json!({
+            "kind": "gone",
+            "code": "cursor_gone",
+            "message": message,
+            "snapshot": "/feed/v1/snapshot",
+        });
+        // Without an id: a client that reconnects must not take it for a place.
+        match self.form {
+            Form::Lines => self.form.put("", "gone", &object, out),
+            Form::Events => {
+                for part in ["event: gone\ndata: ", &object.to_string(), "\n\n"] {
+                    out.push_str(part);
+                }
+            }
+        }
+    }
+
+    /// The event at a position, as the feed shows it.
+    fn event(&mut self, position: Position) -> Result<Value, RenderError> {
+        if position < self.engine.log().first_position() {
+            return Err(RenderError::Trimmed);
+        }
+        let far = self
+            .log
+            .as_ref()
+            .is_none_or(|events| position < events.next || position.0 - events.next.0 > READ_OVER_MAX);
+        if far {
+            let log = self.engine.log().read_from(position).map_err(RenderError::Log)?;
+            self.log = Some(Events { log, frame: VecDeque::new(), next: position });
+        }
+        let Some(events) = &mut self.log else { return Err(RenderError::Trimmed) };
+        let body = events.body(position).map_err(RenderError::Log)?;
+        Ok(body.as_deref().map_or(Value::Null, shown_event))
+    }
+}
+
+/// Reads events in order.
+struct Events {
+    log: Box<dyn LogReader>,
+    frame: VecDeque<(Position, Vec<u8>)>,
+    /// Records before this one were read over.
+    next: Position,
+}
+
+impl Events {
+    fn body(&mut self, position: Position) -> Result<Option<Vec<u8>>, LogError> {
+        loop {
+            while let Some((at, body)) = self.frame.pop_front() {
+                self.next = at.plus(1);
+                if at == position {
+                    return Ok(Some(body));
+                }
+                if at > position {
+                    return Ok(None);
+                }
+            }
+            let Some(frame) = self.log.next()? else { return Ok(None) };
+            self.next = frame.first;
+            if frame.next() <= position {
+                self.next = frame.next();
+                continue;
+            }
+            for record in decode_records(&frame.body, frame.first, frame.received_at).flatten() {
+                if record.position >= position && record.kind == RecordKind::EVENT {
+                    self.frame.push_back((record.position, record.body.to_vec()));
+                }
+            }
+            if self.frame.is_empty() {
+                self.next = frame.next();
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// An event without what may be personal: no identifiers, traits, properties or context. Null where the person was
+/// erased.
+fn shown_event(body: &[u8]) -> Value {
+    let Ok(event) = Event::decode(body) else { return Value::Null };
+    let mut shown = Map::new();
+    shown.insert("type".to_owned(), Value::from(event.kind.name()));
+    shown.insert("message_id".to_owned(), Value::from(event.message_id));
+    shown.insert("occurred_at".to_owned(), Value::from(iso(event.occurred_at.0)));
+    shown.insert("from_server".to_owned(), Value::from(event.from_server));
+    if !event.name.is_empty() {
+        shown.insert("name".to_owned(), Value::from(event.name));
+    }
+    if let Some(order) = &event.order {
+        let change = match order.change {
+            OrderChange::Completed => "completed",
+            OrderChange::Updated => "updated",
+            OrderChange::Refunded => "refunded",
+            OrderChange::Cancelled => "cancelled",
+        };
+        let order = json!({
+            "change": change,
+            "order_id": order.order_id,
+            "refund_id": order.refund_id,
+            "value_minor": order.value_minor,
+            "currency": String::from_utf8_lossy(&order.currency),
+        });
+        shown.insert("order".to_owned(), order);
+    }
+    if !event.products.is_empty() {
+        let product = |product: &model::event::Product<'_>| {
+            json!({
+                "product_id": product.product_id,
+                "category": product.category,
+                "quantity": product.quantity,
+                "price_minor": product.price_minor,
+            })
+        };
+        shown.insert("products".to_owned(), event.products.iter().map(product).collect());
+    }
+    Value::Object(shown)
+}
+
+/// A scope as the feed shows it: opaque, 16 hexadecimal digits; 0 is everything.
+pub(crate) fn scope_text(scope: model::suppression::Scope) -> String {
+    format!("{:016x}", scope.0)
+}
+
+/// The name of an audience; of one that was removed, its number.
+pub(crate) fn audience_name(book: &Rulebook, audience: model::audience::DefinitionId) -> Value {
+    book.definition(audience).map_or(Value::Null, |found| Value::from(found.name.to_string()))
+}
+
+fn detail(body: &Body, book: &Rulebook) -> Value {
+    match body {
+        Body::SuppressionStarted(scopes) => {
+            let shown = |(scope, until): &(_, model::id::Timestamp)| json!({ "scope": scope_text(*scope), "until": iso(until.0) });
+            json!({ "scopes": scopes.iter().map(shown).collect::<Vec<_>>() })
+        }
+        Body::SuppressionEnded(scopes) => {
+            json!({ "scopes": scopes.iter().map(|scope| scope_text(*scope)).collect::<Vec<_>>() })
+        }
+        Body::Merged { from } => json!({ "from": public_id("prf", *from) }),
+        Body::Unmerged(parts) => {
+            json!({ "profiles": parts.iter().map(|part| public_id("prf", *part)).collect::<Vec<_>>() })
+        }
+        Body::EdgeRefused { reason, .. } => json!({ "reason": format!("{reason:?}").to_ascii_lowercase() }),
+        Body::Erased { nodes, .. } => json!({ "identifiers": nodes.len() }),
+        Body::ManyIdentifiers(count) => json!({ "identifiers": count }),
+        Body::Audience { audience, version, cause, at, before, after, .. } => {
+            let flipped = book.flipped(*audience, *before, *after);
+            let flipped: Vec<Value> =
+                flipped.iter().map(|(text, holds)| json!({ "term": text, "holds": holds })).collect();
+            json!({
+                "audience": audience_name(book, *audience),
+                "audience_number": audience.0,
+                "version": version,
+                "cause": cause.name(),
+                "since": iso(at.0),
+                "flipped": flipped,
+            })
+        }
+    }
+}

@@ -436,3 +436,87 @@ fn damage_on_disk_is_found_and_the_feed_begins_anew() {
 fn writer_position(feed: &Feed) -> Position {
     feed.shared.lock().segments.last().map(Segment::complete).unwrap()
 }
+
+/// Everything written, one block and one file a frame.
+fn written(world: &World, options: FeedOptions) -> Feeding {
+    let options = FeedOptions { block_bytes: 1, segment_bytes: 1, ..options };
+    let mut feeding = fresh(world, options);
+    for frame in 0..20 {
+        apply(&mut feeding.appender, &Frame { first: frame * 5, count: 5, at: Timestamp(frame as i64 * 10) });
+        while feeding.writer.step().unwrap() {}
+    }
+    feeding
+}
+
+#[test]
+fn retention_goes_by_age_by_bytes_and_never_beyond_the_log() {
+    let keep = FeedOptions { retention_age_us: None, retention_bytes: u64::MAX, ..FeedOptions::default() };
+    let Feeding { feed, mut writer, .. } = written(&World::new(1, 0), keep.clone());
+    assert_eq!((feed.bounds().start, feed.stats().segments), (Position(0), 20));
+    feed.log_begins_at(Position(37));
+    while writer.step().unwrap() {}
+    assert_eq!(feed.bounds().start, Position(35), "the file that holds 37 stays whole");
+    assert!(matches!(feed.read(Place::at(Position(34))), Err(FeedError::Gone { .. })));
+    assert!(feed.read(Place::at(Position(35))).is_ok());
+
+    let young = FeedOptions { retention_age_us: Some(95), ..keep.clone() };
+    let Feeding { feed, .. } = written(&World::new(2, 0), young);
+    assert_eq!(feed.bounds().start, Position(50), "log time is 190: frames of before 95 are gone");
+
+    let small = FeedOptions { retention_bytes: 1_000, ..keep };
+    let Feeding { feed, .. } = written(&World::new(3, 0), small);
+    let stats = feed.stats();
+    assert!(stats.disk_bytes <= 1_000 && stats.segments > 0 && stats.gaps == 0, "{stats:?}");
+    assert!(feed.bounds().start > Position(0));
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_and_a_stop_ends_every_wait() {
+    let Feeding { feed, mut appender, .. } = fresh(&World::new(1, 0), FeedOptions::default());
+    let minute = Duration::from_secs(60);
+    assert!(!feed.wait(Place::default(), Duration::from_millis(1)));
+    let seeds = || (0..20).find(|position| !items_of(*position, Timestamp(0)).is_empty()).unwrap();
+    let other = feed.clone();
+    let spawner = env::Env::real().spawner;
+    let (tell, told) = std::sync::mpsc::sync_channel(2);
+    let first = spawner
+        .spawn(
+            "reader",
+            Box::new(move || {
+                tell.send(other.wait(Place::default(), minute)).unwrap();
+                tell.send(other.wait(Place::at(Position(1_000)), minute)).unwrap();
+            }),
+        )
+        .unwrap();
+    apply(&mut appender, &Frame { first: 0, count: seeds() + 1, at: Timestamp(0) });
+    assert!(told.recv_timeout(minute).unwrap(), "woken by an item");
+    feed.stop();
+    assert!(!told.recv_timeout(minute).unwrap(), "woken by the end");
+    assert!(first.join());
+}
+
+#[test]
+fn a_sealed_feed_shows_nothing_in_clear_and_needs_its_key() {
+    let world = World::new(5, 0);
+    let keys = BTreeMap::from([(4, [9; 32])]);
+    let open_with = |keyring, next| {
+        open(&world.env(), Path::new(FOLDER), Position(next), Timestamp(0), keyring, FeedOptions::default())
+    };
+    let Feeding { mut appender, mut writer, .. } =
+        open_with(Some(Keyring { active: 4, keys: keys.clone() }), 0).unwrap();
+    let id = EffectId { position: Position(0), ordinal: 0 };
+    let effect = Effect { kind: 1, subject: Key(0xDEAD_BEEF), body: b"a sentence in clear".to_vec() };
+    appender.effect(&IssuedEffect { id, issued_at: Timestamp(0), effect });
+    appender.end_frame(Position(1), Timestamp(0));
+    appender.mark();
+    while writer.step().unwrap() {}
+    let bytes = world.read_file(&Path::new(FOLDER).join(segment::file_name(Position(0)))).unwrap();
+    assert!(!bytes.windows(8).any(|window| window == b"sentence"));
+    assert!(!bytes.windows(16).any(|window| window == 0xDEAD_BEEF_u128.to_le_bytes()));
+    let again = open_with(Some(Keyring { active: 4, keys }), 1).unwrap();
+    assert_eq!(again.feed.read(Place::default()).unwrap().items.len(), 1);
+    let without = open_with(None, 1).unwrap();
+    assert!(matches!(without.feed.read(Place::default()), Err(FeedError::NoKey { key_id: 4 })));
+    assert_eq!(without.feed.bounds().start, Position(1), "what cannot be read is let go of, and counted");
+    assert_eq!(without.feed.stats().gaps, 1);
+}

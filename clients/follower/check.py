@@ -319,7 +319,9 @@ def main():
                 fail("so few people prove nothing")
         if arguments.rounds >= len(kinds) and gone == 0:
             fail("no cursor was ever refused, although the feed's files were lost")
-    except SystemExit:
+    except BaseException:
+        if server.process and server.process.poll() is not None:
+            print(f"the server ended by itself with {server.process.returncode}", file=sys.stderr)
         print((folder / "server.log").read_text()[-3000:], file=sys.stderr)
         print((folder / "follower.log").read_text()[-1000:] if follower.log.exists() else "", file=sys.stderr)
         raise

@@ -99,14 +99,15 @@ impl Renderer {
         Ok(true)
     }
 
-    /// Appends a sign of life: how far the feed is known, and the cursor to go on from.
+    /// Appends a sign of life: how far the reader and the server are, and the cursor to go on from.
     pub(crate) fn heartbeat(&self, bounds: &Bounds, next: Place, out: &mut String) {
         let cursor = self.engine.feed().cursor(next).text();
         let object = json!({
             "kind": "heartbeat",
             "at": iso(bounds.log_time.0),
             "sent_at": iso(now_us()),
-            "position": bounds.complete.0,
+            "position": next.position.0,
+            "server_position": bounds.complete.0,
             "cursor": cursor,
         });
         self.form.put(&cursor, "heartbeat", &object, out);
@@ -241,7 +242,8 @@ pub(crate) fn audience_name(book: &Rulebook, audience: model::audience::Definiti
     book.definition(audience).map_or(Value::Null, |found| Value::from(found.name.to_string()))
 }
 
-fn detail(body: &Body, book: &Rulebook) -> Value {
+/// What an effect says, as JSON.
+pub(crate) fn detail(body: &Body, book: &Rulebook) -> Value {
     match body {
         Body::SuppressionStarted(scopes) => {
             let shown = |(scope, until): &(_, model::id::Timestamp)| json!({ "scope": scope_text(*scope), "until": iso(until.0) });

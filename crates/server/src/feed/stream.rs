@@ -122,6 +122,12 @@ impl Reader {
                 silent = Instant::now();
             }
             if !batch.at_end {
+                // A long way without an item of the kinds chosen: the reader must not take it for silence.
+                if silent.elapsed_ms() >= self.wanted.heartbeat_ms {
+                    self.renderer.heartbeat(&bounds, next, &mut text);
+                    self.pieces.send(&mut text)?;
+                    silent = Instant::now();
+                }
                 continue;
             }
             let passed_ms = begun.elapsed_ms();

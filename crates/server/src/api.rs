@@ -18,22 +18,27 @@ mod read;
 mod route;
 mod shape;
 mod table;
-mod types;
+pub(crate) mod types;
 
+pub(crate) use admin::effect_id as parse_effect;
 pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of};
-pub(crate) use command::{execute, number_for};
+pub(crate) use command::{execute, idempotency_of, number_for};
 pub(crate) use http::{Listening, Rules, listen};
 pub(crate) use problem::{Code, Problem};
+pub(crate) use read::shown_identifiers;
 pub(crate) use route::{Answering, Call, Listener, Reply, Stream};
 pub(crate) use table::routes;
 pub(crate) use types::ErasureStatus;
 
 use crate::calendar;
 use crate::config::Config;
+use crate::deliver::Deliveries;
 use crate::feed::Feeds;
 use crate::serve::{AuditLog, Backfills, Erasures, Instant, Secrets};
 use collect::http::OpenDoor;
 use collect::settings::SettingsCell;
+use delivery::JournalKeys;
+use delivery::egress::Egress;
 use engage::Engage;
 use engine::Engine;
 use model::id::Timestamp;
@@ -49,6 +54,9 @@ pub(crate) struct Context {
     pub(crate) erasures: Arc<Erasures>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) backfills: Arc<Backfills>,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) egress: Egress,
+    pub(crate) journal_keys: Option<JournalKeys>,
     pub(crate) door_settings: Arc<SettingsCell>,
     /// Set once the door is open.
     pub(crate) door: OnceLock<OpenDoor>,

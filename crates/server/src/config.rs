@@ -33,6 +33,8 @@ pub struct Config {
     pub dedup: Dedup,
     /// The change feed.
     pub feed: Feed,
+    /// What leaves.
+    pub delivery: Delivery,
     /// The ingest door.
     pub ingest: Ingest,
     /// The private listeners.
@@ -126,6 +128,13 @@ pub struct Feed {
     pub stall_ms: u64,
 }
 
+/// What leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Networks that may be connected to although they are private; separated by commas.
+    pub allow: String,
+}
+
 /// The ingest door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingest {
@@ -198,6 +207,7 @@ impl Default for Config {
                 heartbeat_ms: 1_000,
                 stall_ms: 10_000,
             },
+            delivery: Delivery { allow: String::new() },
             ingest: Ingest {
                 threads: 0,
                 connections_max: 4_096,

@@ -16,6 +16,7 @@ pub use client::{Feed, FollowError};
 pub use follow::{Follow, follow};
 pub(crate) use handlers::{read, snapshot};
 pub(crate) use kinds::{FEED_ALL, FEED_FAMILY, KINDS};
+pub(crate) use render::detail;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};

@@ -86,6 +86,8 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     let secrets = directory.secrets(&env)?;
     let opening = open_options(&config, &directory, &env)?;
     let sealed = opening.log.keyring.is_some();
+    let journal_keys = crate::deliver::journal_keys(opening.log.keyring.as_ref());
+    let egress = crate::deliver::egress(&env, &config.delivery.allow)?;
     let opened = engine::recovery::open(&env, directory.path(), Engage::default, &opening)
         .map_err(|error| not_opened(error, directory.path()))?;
     let recovery = opened.report.clone();
@@ -106,6 +108,9 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         erasures,
         feeds: Arc::new(Feeds::default()),
         backfills: Arc::new(Backfills::default()),
+        deliveries: crate::deliver::Deliveries::default(),
+        egress,
+        journal_keys,
         door_settings: Arc::new(SettingsCell::default()),
         door: OnceLock::new(),
         changing: tokio::sync::Mutex::new(()),
@@ -212,6 +217,7 @@ impl Running {
         }
         self.threads.push(erasures::start(&context)?);
         self.threads.push(backfill::start(&context)?);
+        self.threads.extend(crate::deliver::start(&context, &Env::real())?);
         Ok(())
     }
 
@@ -227,6 +233,7 @@ impl Running {
         }
         self.context.erasures.stop();
         self.context.backfills.stop();
+        self.context.deliveries.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the server panicked");

@@ -7,6 +7,7 @@ mod server {
     mod commands;
     mod configuration;
     mod damage;
+    mod delivery;
     mod directory;
     mod erasure;
     mod feed;

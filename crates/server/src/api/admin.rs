@@ -350,7 +350,8 @@ fn window_word(window: CapWindow) -> &'static str {
     }
 }
 
-fn effect_id(text: &str) -> Option<EffectId> {
+/// Reads an effect id.
+pub(crate) fn effect_id(text: &str) -> Option<EffectId> {
     let (position, ordinal) = text.strip_prefix("eff_")?.split_once('_')?;
     Some(EffectId { position: Position(position.parse().ok()?), ordinal: ordinal.parse().ok()? })
 }

@@ -26,7 +26,7 @@ pub(crate) fn shown(
     let happened = aggregate.events > 0;
     ProfileShown {
         id: public_id("prf", read.profile),
-        identifiers: read.identifiers.iter().map(|one| identifier(one, keys, settings, clear)).collect(),
+        identifiers: shown_identifiers(read, keys, settings, clear),
         edges: read
             .edges
             .iter()
@@ -80,6 +80,16 @@ pub(crate) fn shown(
             .collect(),
         position: as_of.next_position.0,
     }
+}
+
+/// The identifiers of a profile.
+pub(crate) fn shown_identifiers(
+    read: &ProfileRead,
+    keys: &Keys,
+    settings: &Settings,
+    clear: bool,
+) -> Vec<IdentifierShown> {
+    read.identifiers.iter().map(|one| identifier(one, keys, settings, clear)).collect()
 }
 
 fn identifier(read: &IdentifierRead, keys: &Keys, settings: &Settings, clear: bool) -> IdentifierShown {

@@ -4,12 +4,14 @@ use super::problem::Code;
 use super::route::{Access, Answer, Listener, Route, Verb};
 use super::shape::Shape;
 use super::types::{
-    AudienceGiven, AudienceList, AudienceShown, Changed, DecideAnswer, DecideRequest, Defined, Erased,
+    AudienceGiven, AudienceList, AudienceShown, Changed, DeadLetterIds, DeadLetterList, DeadLettersDone,
+    DecideAnswer, DecideRequest, Defined, DestinationGiven, DestinationList, DestinationShown, Erased,
     ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, LookupRequest,
     Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
     UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
+use crate::deliver;
 use crate::feed::{self, FEED_ALL, FEED_FAMILY};
 use serde_json::Value;
 
@@ -21,6 +23,8 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(rules_routes());
     all.extend(definition_routes());
     all.extend(feature_routes());
+    all.extend(destination_routes());
+    all.extend(dead_letter_routes());
     all.extend(operation_routes());
     all
 }
@@ -241,6 +245,99 @@ fn feed_routes() -> Vec<Route> {
             problems: &[Code::BadValue],
             handle: feed::snapshot,
             ..FEED
+        },
+    ]
+}
+
+fn destination_routes() -> Vec<Route> {
+    const BY_NAME: &[Code] = &[Code::NoSuchDefinition, Code::BadValue];
+    vec![
+        Route {
+            path: "/admin/v1/destinations",
+            operation: "listDestinations",
+            about: "Where effects go, and how each destination is.",
+            answer: Answer::Json(200, DestinationList::shape),
+            handle: deliver::list,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}",
+            operation: "getDestination",
+            about: "One destination.",
+            answer: Answer::Json(200, DestinationShown::shape),
+            problems: BY_NAME,
+            handle: deliver::get,
+            ..BASE
+        },
+        Route {
+            verb: Verb::Put,
+            path: "/admin/v1/destinations/{name}",
+            operation: "putDestination",
+            about: "Defines a destination or changes it. It gets what happens from then on.",
+            body: Some(DestinationGiven::shape),
+            answer: Answer::Json(200, DestinationShown::shape),
+            problems: &[Code::BadValue, Code::Conflict],
+            handle: deliver::define,
+            ..POST
+        },
+        Route {
+            verb: Verb::Delete,
+            path: "/admin/v1/destinations/{name}",
+            operation: "removeDestination",
+            about: "Removes a destination. What was not sent yet is not sent.",
+            answer: Answer::Json(200, DestinationShown::shape),
+            problems: BY_NAME,
+            handle: deliver::remove,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}/rotate-secret",
+            operation: "rotateSecret",
+            about: "Gives a webhook a new secret. The former one signs as well until the next change.",
+            answer: Answer::Json(200, DestinationShown::shape),
+            problems: BY_NAME,
+            handle: deliver::rotate_secret,
+            ..POST
+        },
+    ]
+}
+
+fn dead_letter_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/admin/v1/destinations/{name}/dead-letters",
+            operation: "listDeadLetters",
+            about: "Messages that could not be delivered, oldest first.",
+            query: &[
+                ("after", "The id of the last letter seen."),
+                ("limit", "How many, at most 1000; 100 if left out."),
+            ],
+            answer: Answer::Json(200, DeadLetterList::shape),
+            problems: &[Code::NoSuchDefinition, Code::BadRequest, Code::Conflict],
+            handle: deliver::dead_letters,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}/dead-letters/resend",
+            operation: "resendDeadLetters",
+            about: "Sends them again, under the same idempotency key.",
+            command: false,
+            body: Some(DeadLetterIds::shape),
+            answer: Answer::Json(200, DeadLettersDone::shape),
+            problems: &[Code::NoSuchDefinition, Code::BadRequest, Code::BadValue, Code::Conflict],
+            handle: deliver::resend,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}/dead-letters/discard",
+            operation: "discardDeadLetters",
+            about: "Drops them for good.",
+            command: false,
+            body: Some(DeadLetterIds::shape),
+            answer: Answer::Json(200, DeadLettersDone::shape),
+            problems: &[Code::NoSuchDefinition, Code::BadRequest, Code::BadValue, Code::Conflict],
+            handle: deliver::discard,
+            ..POST
         },
     ]
 }

@@ -297,6 +297,132 @@ wire! {
         position: u64,
     }
 
+    /// A destination to define.
+    struct DestinationGiven {
+        /// webhook: a signed POST for every message. ndjson: lines in files of the data directory.
+        r#type: String,
+        /// Where a webhook posts to: https, and nothing private unless `delivery.allow` says so.
+        url: Option<String>,
+        /// marketing (the default): never sent twice, and sent only while it is right. transactional: sent again after an unknown outcome.
+        class: Option<String>,
+        /// The kinds of messages, e.g. audience.entered; all if left out.
+        kinds: Option<Vec<String>>,
+        /// The audiences whose entries and exits it gets; all if left out.
+        audiences: Option<Vec<String>>,
+        /// The types of identifiers that messages carry, e.g. user_id; none if left out. Types that are kept sealed are opened for it.
+        identifiers: Option<Vec<String>>,
+        /// Whether it is sent to; true if left out.
+        enabled: Option<bool>,
+    }
+
+    /// How a destination is. Counts begin with the server and with every change of a destination.
+    struct DestinationStatus {
+        /// Messages that it accepted.
+        delivered: u64,
+        /// Attempts.
+        attempts: u64,
+        /// Messages that waited for another attempt.
+        retried: u64,
+        /// Attempts that got no answer in time.
+        timeouts: u64,
+        /// Messages that could not be delivered and wait for somebody.
+        dead_letters: u64,
+        /// Messages that were not right any more when their turn came, by reason.
+        refused_by_permit: BTreeMap<String, u64>,
+        /// Messages in memory.
+        waiting: u64,
+        /// How long the oldest of them has waited.
+        oldest_waiting_ms: Option<u64>,
+        /// From the event to the acceptance, the median.
+        lag_p50_ms: u64,
+        /// From the event to the acceptance, 99 of 100.
+        lag_p99_ms: u64,
+        /// Everything up to this position is settled.
+        settled_position: u64,
+        /// How many records of the log that is behind.
+        behind_records: u64,
+        /// The circuit breaker: closed, open or halfopen.
+        breaker: Option<String>,
+        /// Why nothing is sent at present.
+        hold: Option<String>,
+    }
+
+    /// A destination.
+    struct DestinationShown {
+        /// Its name.
+        name: String,
+        /// webhook or ndjson.
+        r#type: String,
+        /// Where a webhook posts to.
+        url: Option<String>,
+        /// marketing or transactional.
+        class: String,
+        /// Kinds of messages; all where empty.
+        kinds: Vec<String>,
+        /// Audiences; all where empty.
+        audiences: Vec<String>,
+        /// Types of identifiers in messages.
+        identifiers: Vec<String>,
+        /// Whether it is sent to.
+        enabled: bool,
+        /// What the messages of a webhook are signed with: in the answer to a definition or a change of the secret only.
+        secret: Option<String>,
+        /// Grows with every change of the secret.
+        secret_generation: u32,
+        /// Why nothing can be sent to it.
+        problem: Option<String>,
+        /// How it is.
+        status: Option<DestinationStatus>,
+    }
+
+    /// All destinations.
+    struct DestinationList {
+        /// By name.
+        destinations: Vec<DestinationShown>,
+    }
+
+    /// A message that could not be delivered.
+    struct DeadLetterShown {
+        /// The effect.
+        id: String,
+        /// Whom it concerns.
+        profile: String,
+        /// When it was issued.
+        issued_at: String,
+        /// When it was given up.
+        died_at: String,
+        /// refused, gave_up, or unknown_outcome for a marketing message that must not be sent twice.
+        reason: String,
+        /// What was said last, e.g. http_400.
+        detail: String,
+        /// Attempts.
+        attempts: u64,
+        /// It is on its way again.
+        sending_again: bool,
+        /// The message.
+        body: Value,
+    }
+
+    /// Messages that could not be delivered.
+    struct DeadLetterList {
+        /// Oldest first.
+        dead_letters: Vec<DeadLetterShown>,
+        /// `after` of the next page; absent on the last one.
+        next: Option<String>,
+    }
+
+    /// Which ones.
+    struct DeadLetterIds {
+        /// Effect ids.
+        ids: Vec<String>,
+    }
+
+    /// How many were done.
+    struct DeadLettersDone {
+        /// That many.
+        done: u64,
+    }
+
     /// A key that lets events in.
     struct WriteKeyShown {
         /// Its number.

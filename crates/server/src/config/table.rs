@@ -218,6 +218,12 @@ fn feed() -> Vec<KeyDoc> {
             100..=600_000,
             "A reader of the change feed that takes nothing for so long is disconnected; it can go on from its cursor."
         ),
+        key!(
+            delivery.allow,
+            "Where destinations may lead although it is private, loopback or without TLS: networks separated by \
+             commas, each as 10.0.0.0/8, with :8443 behind it for one port only, with +http for http:// too. Empty \
+             allows public addresses over https only."
+        ),
     ]
 }
 

@@ -25,6 +25,18 @@ pub(crate) struct Kind {
     pub(crate) about: &'static str,
 }
 
+impl Kind {
+    /// Whether it is the effect of this number.
+    pub(crate) fn is_effect(&self, number: u16) -> bool {
+        self.number == Some(number)
+    }
+
+    /// Whether it is an effect, and not an event.
+    pub(crate) fn is_an_effect(&self) -> bool {
+        self.number.is_some()
+    }
+}
+
 macro_rules! kind {
     ($name:literal, $number:expr, $about:literal) => {
         Kind { name: $name, scope: concat!("feed:", $name), number: $number, about: $about }

@@ -2,15 +2,18 @@
 
 use crate::api::Problem;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use env::Entropy;
 use model::id::Key;
 use model::seal::{Keys, SECRET_BYTES};
+use outbound::webhook::Secret;
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of the random part of a token.
 const TOKEN_BYTES: usize = 32;
+/// Bytes of the secret of a webhook.
+const WEBHOOK_BYTES: usize = 32;
 /// Bytes of the random part of a write key: long enough that none is guessed, short enough for a web page.
 const WRITE_KEY_BYTES: usize = 18;
 
@@ -37,6 +40,23 @@ impl Secrets {
     /// A write key, in the same way.
     pub(crate) fn write_key(&self, idempotency: Option<Key>) -> Result<String, Problem> {
         Ok(format!("tlw_{}", self.text::<WRITE_KEY_BYTES>("write key", idempotency)?))
+    }
+
+    /// What signs the messages of a webhook. It follows from the destination's name and generation, so it is stored
+    /// nowhere.
+    pub(crate) fn webhook(&self, name: &str, generation: u32) -> Secret {
+        Secret::new(self.webhook_text(name, generation).to_string())
+    }
+
+    /// The same as text, for the one who is to verify them.
+    pub(crate) fn webhook_text(&self, name: &str, generation: u32) -> Zeroizing<String> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.repeatable);
+        hasher.update(b"webhook");
+        hasher.update(&generation.to_le_bytes());
+        hasher.update(name.as_bytes());
+        let mut bytes = Zeroizing::new([0; WEBHOOK_BYTES]);
+        hasher.finalize_xof().fill(&mut *bytes);
+        Zeroizing::new(format!("whsec_{}", STANDARD.encode(*bytes)))
     }
 
     /// 16 fresh random bytes.

@@ -207,6 +207,11 @@ impl Machine for Engage {
         }
     }
 
+    fn wanted_by_timer(&self, state: &State, subject: Key, wanted: &mut Wanted) {
+        wanted.unless_known(&state.commands, subject);
+        state.want_profile(subject, wanted);
+    }
+
     fn wanted_by_query(&self, state: &State, query: &Query, wanted: &mut Wanted) {
         state.wanted_by_query(query, wanted);
     }

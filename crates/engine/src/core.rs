@@ -370,6 +370,7 @@ impl<M: Machine> Core<M> {
         if self.system.next_due().is_none_or(|due| due > now) {
             return Ok(());
         }
+        self.prefetch_timers(now)?;
         self.begin(at);
         let mut changes = Vec::new();
         for _ in 0..TIMERS_PER_FRAME_MAX {
@@ -429,6 +430,24 @@ impl<M: Machine> Core<M> {
                 self.machine.wanted(&self.state, record, &mut wanted);
                 wanted.len() > before
             });
+            if !self.fetch(wanted)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Windows of many people end at the same instant, and of most of them nothing else happened lately.
+    fn prefetch_timers(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        if self.everything_is_in_memory() {
+            return Ok(());
+        }
+        let subjects = self.system.due(now, TIMERS_PER_FRAME_MAX);
+        for _ in 0..PREFETCH_ROUNDS_MAX {
+            let mut wanted = Wanted::default();
+            for subject in &subjects {
+                self.machine.wanted_by_timer(&self.state, *subject, &mut wanted);
+            }
             if !self.fetch(wanted)? {
                 break;
             }

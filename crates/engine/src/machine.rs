@@ -125,6 +125,11 @@ pub trait Machine: Send + 'static {
         outcome: &mut Outcome<Self::Change>,
     );
 
+    /// Names the rows that a subject's timer will touch, like [`Machine::wanted`].
+    fn wanted_by_timer(&self, state: &Self::State, subject: Key, wanted: &mut Wanted) {
+        let _ = (state, subject, wanted);
+    }
+
     /// Names the rows that a query will touch, like [`Machine::wanted`].
     fn wanted_by_query(&self, state: &Self::State, query: &Self::Query, wanted: &mut Wanted);
 

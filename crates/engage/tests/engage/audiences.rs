@@ -186,7 +186,8 @@ fn recount(shard: &mut Shard, id: Id) -> Vec<String> {
         ("ordered", within("Order Completed", GRANULE_OF_DAY_US, 24) > 0),
     ]
     .into_iter()
-    .filter_map(|(name, member)| member.then(|| name.to_owned()))
+    .filter(|(_, member)| *member)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }
 

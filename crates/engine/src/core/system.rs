@@ -127,6 +127,12 @@ impl System {
         self.due.first().map(|(due, _)| *due)
     }
 
+    /// The subjects of the earliest timers that are due at `now`.
+    pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Key> {
+        let due = self.due.iter().take_while(|(due, _)| *due <= now);
+        due.take(most).map(|(_, subject)| *subject).collect()
+    }
+
     /// Takes the earliest timer that is due at `now`.
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<(Timestamp, Key)> {
         let (due, subject) = *self.due.first()?;

@@ -12,6 +12,7 @@ use engage::{Backfill, Command, MAX_CHUNK, Operation, Reply};
 use engine::Applied;
 use model::id::{Key, Position};
 use model::record::{RecordKind, encode_record};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -25,6 +26,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(20);
 /// People of one chunk: well below a millisecond of the applying thread.
 const PEOPLE_AT_ONCE: usize = 64;
+/// Commands on their way at a time.
+const COMMANDS_AT_ONCE: usize = 8;
 
 const _: () = assert!(PEOPLE_AT_ONCE <= MAX_CHUNK);
 
@@ -120,6 +123,7 @@ fn reckon(context: &Context, row: &Backfill) -> Result<(), String> {
     let behind = context.engine.view().as_of().next_position;
     checkpoint(context, behind)?;
     let mut chunks = row.chunks;
+    let mut line = Line::new(context);
     let mut people = Vec::with_capacity(PEOPLE_AT_ONCE);
     for found in context.engine.scan(engage::PROFILES) {
         let (key, bytes) = found.map_err(|error| error.to_string())?;
@@ -128,22 +132,16 @@ fn reckon(context: &Context, row: &Backfill) -> Result<(), String> {
         }
         people.push(key);
         if people.len() == PEOPLE_AT_ONCE {
-            chunks = chunk(context, row, chunks, std::mem::take(&mut people))?;
+            line.chunk(row, &mut chunks, std::mem::take(&mut people))?;
         }
     }
     if !people.is_empty() {
-        chunks = chunk(context, row, chunks, people)?;
+        line.chunk(row, &mut chunks, people)?;
     }
+    line.finish()?;
     command(context, Operation::Backfilled { definition: row.definition, chunks })?;
     tracing::info!(definition = row.definition.0, chunks, "a definition holds for everybody");
     Ok(())
-}
-
-fn chunk(context: &Context, row: &Backfill, chunk: u64, people: Vec<Key>) -> Result<u64, String> {
-    match command(context, Operation::Reckon { definition: row.definition, chunk, people })? {
-        Reply::Backfill(_, next) if next == chunk + 1 => Ok(next),
-        _ => Err("the shard expects another chunk of people".to_owned()),
-    }
 }
 
 /// Waits until a checkpoint stands at or behind a position.
@@ -161,6 +159,12 @@ fn checkpoint(context: &Context, behind: Position) -> Result<(), String> {
 
 /// Appends a command and waits until it is applied.
 fn command(context: &Context, operation: Operation) -> Result<Reply, String> {
+    answer_of(&submit(context, operation)?)
+}
+
+type Verdict = mpsc::Receiver<Result<Applied, engine::SubmitError>>;
+
+fn submit(context: &Context, operation: Operation) -> Result<Verdict, String> {
     if context.backfills.is_stopping() {
         return Err("the server stops".to_owned());
     }
@@ -174,14 +178,61 @@ fn command(context: &Context, operation: Operation) -> Result<Reply, String> {
     });
     let submitted = context.engine.submit(records, 1, context.submission_time(), done);
     submitted.map_err(|error| error.to_string())?;
+    Ok(verdict)
+}
+
+fn answer_of(verdict: &Verdict) -> Result<Reply, String> {
     let applied = verdict
         .recv_timeout(ANSWER_TIMEOUT)
         .map_err(|_| "the shard does not answer".to_owned())?
         .map_err(|error| error.to_string())?;
-    let reply = applied.replies.first().map(|(_, bytes)| Reply::decode(bytes));
-    match reply {
+    match applied.replies.first().map(|(_, bytes)| Reply::decode(bytes)) {
         Some(Ok(Reply::Refused(error))) => Err(error.to_string()),
         Some(Ok(reply)) => Ok(reply),
         _ => Err("the shard's answer cannot be read".to_owned()),
+    }
+}
+
+/// Commands on their way, a few at a time: beside a busy door each one waits its turn for the disk, and one after the
+/// other that would be nearly all that happens.
+struct Line<'c> {
+    context: &'c Context,
+    waiting: VecDeque<(Verdict, (Position, u64))>,
+}
+
+impl<'c> Line<'c> {
+    fn new(context: &'c Context) -> Self {
+        Self { context, waiting: VecDeque::new() }
+    }
+
+    /// Hands in a command that is to be answered with this.
+    fn push(&mut self, operation: Operation, expected: (Position, u64)) -> Result<(), String> {
+        if self.waiting.len() >= COMMANDS_AT_ONCE {
+            self.wait()?;
+        }
+        self.waiting.push_back((submit(self.context, operation)?, expected));
+        Ok(())
+    }
+
+    fn chunk(&mut self, row: &Backfill, chunks: &mut u64, people: Vec<Key>) -> Result<(), String> {
+        let operation = Operation::Reckon { definition: row.definition, chunk: *chunks, people };
+        *chunks += 1;
+        self.push(operation, (row.read_to, *chunks))
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let Some((verdict, (read_to, chunks))) = self.waiting.pop_front() else { return Ok(()) };
+        match answer_of(&verdict)? {
+            Reply::Backfill(read, told) if (read, told) == (read_to, chunks) => Ok(()),
+            _ => Err("the shard stands elsewhere; it begins again there".to_owned()),
+        }
+    }
+
+    /// Waits for all of them.
+    fn finish(mut self) -> Result<(), String> {
+        while !self.waiting.is_empty() {
+            self.wait()?;
+        }
+        Ok(())
     }
 }

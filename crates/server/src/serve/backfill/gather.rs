@@ -4,10 +4,10 @@
 //! the log. A stretch of events is read into memory and handed in by parts. Where a stretch ends follows from where it
 //! begins, so a thread that begins again after a crash makes the same parts.
 
-use super::command;
+use super::Line;
 use crate::api::Context;
 use engage::effect::Body;
-use engage::{Backfill, Extent, Gathered, MAX_CHUNK, Operation, PARTS, Reply, Stretch, part_of};
+use engage::{Backfill, Extent, Gathered, MAX_CHUNK, Operation, PARTS, Stretch, part_of};
 use engine::feed::{Place, What};
 use eventlog::LogReader;
 use model::audience::Rulebook;
@@ -69,6 +69,7 @@ fn hand_in(
 ) -> Result<(), String> {
     let from = row.read_to;
     let mut begin = u32::try_from(row.chunks).unwrap_or(PARTS);
+    let mut line = Line::new(context);
     while begin < PARTS {
         let mut nodes = Vec::new();
         let mut end = begin;
@@ -87,15 +88,12 @@ fn hand_in(
             end += 1;
         }
         let stretch = Stretch { from, to, parts: (begin, end), nodes };
-        match command(context, Operation::Gather { definition: row.definition, stretch })? {
-            Reply::Backfill(read_to, parts) if read_to == to || parts == u64::from(end) => {
-                (row.read_to, row.chunks) = (read_to, parts);
-            }
-            _ => return Err("the shard expects another stretch of events".to_owned()),
-        }
+        let expected = if end == PARTS { (to, 0) } else { (from, u64::from(end)) };
+        line.push(Operation::Gather { definition: row.definition, stretch }, expected)?;
+        (row.read_to, row.chunks) = expected;
         begin = end;
     }
-    Ok(())
+    line.finish()
 }
 
 /// The accepted events, read forward once.

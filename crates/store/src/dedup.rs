@@ -226,7 +226,7 @@ impl DedupWindow {
         let open = self.open.last().map(|(_, ids)| ids);
         ids.fold(0, |read, id| {
             let probe = Probe::of_id(id);
-            let maybe = self.filters.iter().fold(0, |read, filter| read + filter.touch(probe));
+            let maybe = self.filters.iter().fold(0, |read, filter| read ^ filter.touch(probe));
             read ^ maybe ^ open.map_or(0, |ids| ids.touch(id))
         })
     }

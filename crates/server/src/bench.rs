@@ -4,6 +4,9 @@
 //! The load comes from this process and shares the machine with the server, so processor time per event of the server
 //! alone is the figure that compares.
 
+mod audience;
+mod audiences;
+mod backfill;
 mod decide;
 mod events;
 mod folder;
@@ -50,6 +53,10 @@ pub enum Name {
     Kill,
     /// Purchases and decisions at once: after its 200 a purchase is never unsuppressed.
     Decide,
+    /// Rules and features: nanoseconds of each, memory per profile, and how fast everybody is found.
+    Audience,
+    /// Audiences defined over everybody under load, killed in the middle: equal to those defined from the beginning.
+    Backfill,
 }
 
 /// Options of `throughline bench`.
@@ -73,6 +80,9 @@ pub struct BenchArgs {
     /// People who are known before the phases begin, with three identifiers each
     #[arg(long, default_value_t = 1_000_000)]
     pub people: u64,
+    /// Of `pipeline`: audiences of mixed kind that are defined before the people are told
+    #[arg(long, default_value_t = 20)]
+    pub audiences: usize,
     /// Percent of events whose person is drawn from everybody alike, so mostly not from memory
     #[arg(long, default_value_t = 10)]
     pub cold_percent: u64,
@@ -94,7 +104,7 @@ pub struct BenchArgs {
     /// Of `decide`: how many purchases
     #[arg(long, default_value_t = 10_000)]
     pub purchases: u64,
-    /// Of `kill` and `decide`: what chance is drawn from
+    /// Of `kill`, `decide` and `backfill`: what chance is drawn from
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// The binary to measure; this one if left out
@@ -118,20 +128,24 @@ pub fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
     let bounded = (1..=SECONDS_MAX).contains(&args.seconds)
         && (1..=REPEAT_MAX).contains(&args.repeat)
         && (1..=PEOPLE_MAX).contains(&args.people)
+        && args.audiences <= audiences::AUDIENCES_MAX
         && args.cold_percent <= 100
         && args.prefill_ids <= PREFILL_IDS_MAX
         && (1..=ROUNDS_MAX).contains(&args.rounds)
         && (1..=PURCHASES_MAX).contains(&args.purchases);
     if !bounded {
         bail!(
-            "use 1 to {SECONDS_MAX} seconds, 1 to {REPEAT_MAX} repetitions, 1 to {PEOPLE_MAX} people, at most 100 \
-             percent, at most {PREFILL_IDS_MAX} ids, 1 to {ROUNDS_MAX} rounds and 1 to {PURCHASES_MAX} purchases"
+            "use 1 to {SECONDS_MAX} seconds, 1 to {REPEAT_MAX} repetitions, 1 to {PEOPLE_MAX} people, at most {} \
+             audiences, at most 100 percent, at most {PREFILL_IDS_MAX} ids, 1 to {ROUNDS_MAX} rounds and 1 to {PURCHASES_MAX} purchases",
+            audiences::AUDIENCES_MAX
         );
     }
     match args.name {
         Name::Pipeline => pipeline::run(args),
         Name::Kill => kill::run(args),
         Name::Decide => decide::run(args),
+        Name::Audience => audience::run(args),
+        Name::Backfill => backfill::run(args),
     }
 }
 

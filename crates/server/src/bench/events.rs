@@ -16,6 +16,26 @@ const PRODUCT: &str = "@PRODC";
 const CATEGORY: &str = "@C";
 const ORDER: &str = "@ORDER-OF-TWENTY-CHR";
 const TIME: &str = "@TIME-OF-24-CHARACTERS-@";
+const OCCURRED: &str = "@OCCURRED-24-CHARACTERS@";
+
+/// What somebody who is told with a history did, and how long ago in microseconds: it fills every feature of the
+/// audiences of the benches that needs no purchase, the windowed ones in several granules.
+const HISTORY: [(Kind, i64); 6] = [
+    (Kind::Identify, 0),
+    (Kind::Viewed, 6 * DAY_US),
+    (Kind::Viewed, 2 * DAY_US),
+    (Kind::Page, 20 * HOUR_US),
+    (Kind::Viewed, 30 * MINUTE_US),
+    (Kind::Added, 29 * MINUTE_US),
+];
+/// Events that a history has.
+pub(crate) const HISTORY_EVENTS: u32 = HISTORY.len() as u32;
+/// What people with a history looked at is of this category: the one that the benches' filters name.
+const HISTORY_CATEGORY: u64 = 7;
+const CATEGORIES: u64 = 40;
+const MINUTE_US: i64 = 60_000_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
+const DAY_US: i64 = 24 * HOUR_US;
 
 /// What stands in most contexts.
 const CONTEXT: &str = r#""context":{"library":{"name":"analytics-node","version":"3.1.0"},"page":{"path":"/garden/item","url":"https://shop.example/garden/item"},"locale":"de-DE","timezone":"Europe/Berlin"}"#;
@@ -49,9 +69,10 @@ enum Slot {
     Category,
     Order,
     Time,
+    Occurred,
 }
 
-const SLOTS: [(Slot, &str); 7] = [
+const SLOTS: [(Slot, &str); 8] = [
     (Slot::Message, MESSAGE),
     (Slot::Anonymous, ANONYMOUS),
     (Slot::User, USER),
@@ -59,6 +80,7 @@ const SLOTS: [(Slot, &str); 7] = [
     (Slot::Category, CATEGORY),
     (Slot::Order, ORDER),
     (Slot::Time, TIME),
+    (Slot::Occurred, OCCURRED),
 ];
 
 struct Template {
@@ -88,6 +110,8 @@ pub struct Generator {
     nonce: u64,
     messages: u64,
     time: [u8; 24],
+    /// When each event of a history occurred.
+    history: [[u8; 24]; HISTORY.len()],
 }
 
 impl Generator {
@@ -103,15 +127,19 @@ impl Generator {
             nonce,
             messages: 0,
             time: [b'0'; 24],
+            history: [[b'0'; 24]; HISTORY.len()],
         }
     }
 
     /// Events say from now on that they happened now.
     pub fn set_time_to_now(&mut self) {
-        let text = calendar::iso(calendar::now_us());
-        if let Ok(time) = <[u8; 24]>::try_from(text.as_bytes()) {
-            self.time = time;
-        }
+        self.time = iso(calendar::now_us());
+    }
+
+    /// Histories end now. To be called after [`Self::set_time_to_now`].
+    fn set_history_to_now(&mut self) {
+        let now_us = calendar::now_us();
+        self.history = HISTORY.map(|(_, ago_us)| iso(now_us - ago_us));
     }
 
     /// Appends an event of the usual mix: of 100, 45 product views, 25 pages, 15 additions to a cart, 10 identifies and
@@ -139,6 +167,26 @@ impl Generator {
         self.write(Kind::Identify, person, out);
     }
 
+    /// Histories of so many people, one after the other: [`HISTORY_EVENTS`] each. `between` is called between two events.
+    pub(crate) fn histories(
+        &mut self,
+        people: std::ops::Range<u64>,
+        out: &mut Vec<u8>,
+        between: impl Fn(&mut Vec<u8>),
+    ) {
+        self.set_history_to_now();
+        let mut first = true;
+        for person in people {
+            for ((kind, _), occurred) in HISTORY.into_iter().zip(self.history) {
+                if !std::mem::take(&mut first) {
+                    between(out);
+                }
+                let product = self.product() / CATEGORIES * CATEGORIES + HISTORY_CATEGORY;
+                self.write_at(kind, person, product, occurred, out);
+            }
+        }
+    }
+
     /// Draws a person.
     pub fn person(&mut self) -> u64 {
         if self.seed.below(100) < self.population.cold_percent {
@@ -160,6 +208,10 @@ impl Generator {
 
     fn write(&mut self, kind: Kind, person: u64, out: &mut Vec<u8>) {
         let product = self.product();
+        self.write_at(kind, person, product, self.time, out);
+    }
+
+    fn write_at(&mut self, kind: Kind, person: u64, product: u64, occurred: [u8; 24], out: &mut Vec<u8>) {
         self.messages += 1;
         let Some(template) = self.templates.get(kind as usize) else { return };
         let start = out.len();
@@ -172,12 +224,13 @@ impl Generator {
                 Slot::Anonymous => anonymous_id(person, place),
                 Slot::User => decimal(person, first(place, USER.len())),
                 Slot::Product => decimal(product, first(place, PRODUCT.len())),
-                Slot::Category => decimal(product % 40, first(place, CATEGORY.len())),
+                Slot::Category => decimal(product % CATEGORIES, first(place, CATEGORY.len())),
                 Slot::Order => {
                     hexadecimal(self.nonce, first(place, 10));
                     decimal(self.messages, place.get_mut(10..ORDER.len()).unwrap_or_default());
                 }
                 Slot::Time => first(place, TIME.len()).copy_from_slice(&self.time),
+                Slot::Occurred => first(place, OCCURRED.len()).copy_from_slice(&occurred),
             }
         }
     }
@@ -203,7 +256,7 @@ pub(crate) fn product_id(product: u64) -> String {
 fn templates() -> [String; 5] {
     let track = |event: &str, ids: &str, properties: &str| {
         format!(
-            r#"{{"type":"track","event":"{event}","messageId":"{MESSAGE}",{ids},"originalTimestamp":"{TIME}","sentAt":"{TIME}","properties":{{{properties}}},{CONTEXT}}}"#
+            r#"{{"type":"track","event":"{event}","messageId":"{MESSAGE}",{ids},"originalTimestamp":"{OCCURRED}","sentAt":"{TIME}","properties":{{{properties}}},{CONTEXT}}}"#
         )
     };
     let product = format!(
@@ -214,11 +267,11 @@ fn templates() -> [String; 5] {
     [
         track("Product Viewed", &browser, &format!(r#"{product},"currency":"EUR""#)),
         format!(
-            r#"{{"type":"page","name":"Garden","messageId":"{MESSAGE}",{browser},"originalTimestamp":"{TIME}","sentAt":"{TIME}","properties":{{"title":"Garden","path":"/garden","url":"https://shop.example/garden?page=2","referrer":"https://shop.example/"}},{CONTEXT}}}"#
+            r#"{{"type":"page","name":"Garden","messageId":"{MESSAGE}",{browser},"originalTimestamp":"{OCCURRED}","sentAt":"{TIME}","properties":{{"title":"Garden","path":"/garden","url":"https://shop.example/garden?page=2","referrer":"https://shop.example/"}},{CONTEXT}}}"#
         ),
         track("Product Added", &known, &format!(r#"{product},"currency":"EUR""#)),
         format!(
-            r#"{{"type":"identify","messageId":"{MESSAGE}",{known},"originalTimestamp":"{TIME}","sentAt":"{TIME}","traits":{{"email":"c{USER}@shop.example","plan":"gold","city":"Berlin"}},{CONTEXT}}}"#
+            r#"{{"type":"identify","messageId":"{MESSAGE}",{known},"originalTimestamp":"{OCCURRED}","sentAt":"{TIME}","traits":{{"email":"c{USER}@shop.example","plan":"gold","city":"Berlin"}},{CONTEXT}}}"#
         ),
         track(
             "Order Completed",
@@ -226,6 +279,11 @@ fn templates() -> [String; 5] {
             &format!(r#""order_id":"{ORDER}","revenue":39.98,"currency":"EUR","products":[{{{product}}}]"#),
         ),
     ]
+}
+
+/// An instant as events carry it. All zeros for what no calendar has.
+fn iso(at_us: i64) -> [u8; 24] {
+    <[u8; 24]>::try_from(calendar::iso(at_us).as_bytes()).unwrap_or([b'0'; 24])
 }
 
 fn first(place: &mut [u8], bytes: usize) -> &mut [u8] {
@@ -312,11 +370,29 @@ mod tests {
     }
 
     #[test]
+    fn a_history_is_of_the_person_lies_in_the_past_and_keeps_to_one_category() {
+        let mut generator = generator(1);
+        generator.set_time_to_now();
+        let mut lines = Vec::new();
+        generator.histories(41..43, &mut lines, |out| out.push(b'\n'));
+        let events: Vec<Value> =
+            lines.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+        assert_eq!(events.len(), 2 * HISTORY.len());
+        for (number, event) in events.iter().enumerate() {
+            assert_eq!(event["anonymousId"], browser_of(41 + number as u64 / u64::from(HISTORY_EVENTS)));
+            let (occurred, sent) = (event["originalTimestamp"].as_str(), event["sentAt"].as_str());
+            assert_eq!(occurred < sent, HISTORY[number % HISTORY.len()].1 > 0, "{event}");
+            let category = event["properties"]["category"].as_str();
+            assert!(category.is_none_or(|category| category == "category-07"), "{event}");
+        }
+    }
+
+    #[test]
     fn few_people_are_drawn_often_and_everybody_sometimes() {
         let mut generator = generator(3);
         let mut times = vec![0_u32; 1_000];
         (0..100_000).for_each(|_| times[generator.person() as usize] += 1);
-        assert!(times[0] > 5_000 && times[0] < 15_000, "{}", times[0]);
+        assert!(times[0] > 3_000 && times[0] < 7_000, "{}", times[0]);
         assert!(times.iter().all(|times| *times > 0));
     }
 }

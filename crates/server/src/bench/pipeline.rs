@@ -1,15 +1,19 @@
 //! `bench pipeline`: the whole path of an event, and what it leaves behind.
 //!
-//! The order: prefill de-duplication, tell everybody once (memory per profile), restart with less memory than they
-//! take (so that cold people are cold), then the phases, then disk per event, then kill and recover.
+//! The order: prefill de-duplication, define audiences, tell everybody once (memory per profile), restart with less
+//! memory than they take (so that cold people are cold), wait until rows have been read ahead, then the phases, then disk
+//! per event, then kill and recover.
 
 mod disk;
 mod phases;
 mod recovery;
 
+pub(super) use disk::thread_cpu_ns;
+pub(super) use phases::paced_lanes;
+
 use super::load::{Lane, Load, Pace};
 use super::request::{BATCH_EVENTS, Batches, Introductions, Source};
-use super::{BenchArgs, Folder, Generator, Population, Progress, Report, binary_of, prefill};
+use super::{BenchArgs, Folder, Generator, Population, Progress, Report, audiences, binary_of, prefill};
 use crate::calendar::now_us;
 use crate::process::{ServerOptions, ServerProcess};
 use anyhow::bail;
@@ -44,8 +48,12 @@ const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3 * 3_600);
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Events that the generator's own cost is measured over.
 const GENERATOR_EVENTS: u32 = 200_000;
+/// How long the phases wait for rows to be read ahead after the restart.
+const READ_AHEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// The thread of the server that reads ahead; it ends when everything is read or the memory for rows is full.
+const READ_AHEAD_THREAD: &str = "warm";
 /// Memory for rows while everybody is told: enough for all of them.
-const AMPLE_BYTES: u64 = 1 << 40;
+pub(crate) const AMPLE_BYTES: u64 = 1 << 40;
 
 /// A part of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,9 +106,11 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
         prefill::ids(folder.path(), args.prefill_ids, &run.progress)?;
         server = server.restart()?;
     }
+    run.define_audiences(&server)?;
     run.introduce_everybody(&server)?;
     server.stop()?;
     server = server.restart_with(vec![resident(args.resident_mib << 20)])?;
+    run.wait_for_rows(&server)?;
     for round in 0..args.repeat {
         run.progress.step(&format!("round {} of {}", round + 1, args.repeat));
         run.phases(&server)?;
@@ -112,7 +122,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     Ok(run.report)
 }
 
-fn resident(bytes: u64) -> String {
+pub(crate) fn resident(bytes: u64) -> String {
     format!("state.resident_bytes_max={bytes}")
 }
 
@@ -137,15 +147,6 @@ impl Run<'_> {
         pace: Pace,
     ) -> Lane {
         Lane::of_events(server, self.generator(), events, clients, pace)
-    }
-
-    /// What the server believes that rows take; it weighs them as it writes checkpoints.
-    fn rows_in_memory(&self, server: &ServerProcess) -> anyhow::Result<u64> {
-        let (started, told) = (Instant::now(), server.status_number("applied_next")?);
-        while started.elapsed() < CHECKPOINT_TIMEOUT && server.status_number("checkpoint_next")? < told {
-            std::thread::sleep(LOOK_EVERY);
-        }
-        server.status_number("resident_bytes")
     }
 
     fn describe(&mut self, folder: &Path) -> anyhow::Result<()> {
@@ -183,41 +184,90 @@ impl Run<'_> {
         self.report.detail("event_size", "B", bytes as f64 / events);
     }
 
-    /// Tells everybody once, with three identifiers, and takes the memory that they take.
+    /// Before anybody is there, so that there is nobody to find them for.
+    fn define_audiences(&mut self, server: &ServerProcess) -> anyhow::Result<()> {
+        audiences::define(server, &audiences::mixed(self.args.audiences))?;
+        audiences::wait_until_found(server, CHECKPOINT_TIMEOUT, &self.progress)?;
+        audiences::describe(server, &mut self.report)
+    }
+
+    /// Short phases would otherwise measure little but a server that warms up.
+    fn wait_for_rows(&mut self, server: &ServerProcess) -> anyhow::Result<()> {
+        self.progress.step("rows are read ahead");
+        let started = Instant::now();
+        let mut reading = true;
+        while reading && started.elapsed() < READ_AHEAD_TIMEOUT {
+            std::thread::sleep(LOOK_EVERY);
+            reading = server.usage()?.threads.contains_key(READ_AHEAD_THREAD);
+        }
+        self.report.fact("rows_were_read_ahead", json!(!reading));
+        self.report.detail("read_ahead_before_phases", "s", started.elapsed().as_secs_f64());
+        let rows = server.status_number("resident_rows")?;
+        self.report.detail("rows_in_memory_before_phases", "", rows as f64);
+        Ok(())
+    }
+
+    /// Tells everybody once, with three identifiers, and takes the memory that they take. With audiences, everybody has a
+    /// history that fills their features.
     fn introduce_everybody(&mut self, server: &ServerProcess) -> anyhow::Result<()> {
         let people = self.args.people;
         self.progress.step(&format!("{people} people are told, with three identifiers each"));
         let before = server.usage()?;
-        let generator = self.generator();
-        let (address, key) = (server.ports().ingest, server.keys().server_write_key.clone());
-        let source =
-            move || -> Box<dyn Source> { Box::new(Introductions::new(address, &key, generator, 0, people)) };
-        let lane = Lane { address, clients: BATCH_CLIENTS, pace: Pace::Closed, source: Box::new(source) };
+        let with_history = self.args.audiences > 0;
         let started = Instant::now();
-        let load = Load::start(vec![lane])?;
-        while !load.is_finished() {
-            if started.elapsed() > INTRODUCTION_TIMEOUT {
-                bail!("the people could not be told within three hours");
-            }
-            std::thread::sleep(LOOK_EVERY);
-            self.progress.tick(&format!("{} of {people}", load.acknowledged_events()));
-        }
+        let told = introduce(server, self.generator(), people, with_history, &self.progress)?;
         let seconds = started.elapsed().as_secs_f64();
-        let told = load.acknowledged_events();
-        for lane in load.stop()? {
-            if lane.refused > 0 || lane.unanswered_events > 0 {
-                bail!("{} requests were refused while people were told: use fewer people", lane.refused);
-            }
-        }
         self.acknowledged += told;
         let after = server.usage()?;
         let used = after.since(&before);
         let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
-        self.report.goal("memory_per_profile", grown as f64 / told as f64);
-        let rows = self.rows_in_memory(server)?;
-        self.report.detail("memory_of_rows_per_profile", "B", rows as f64 / told as f64);
+        self.report.goal("memory_per_profile", grown as f64 / people as f64);
+        let rows = rows_in_memory(server)?;
+        self.report.detail("memory_of_rows_per_profile", "B", rows as f64 / people as f64);
+        self.report.fact("events_per_new_profile", json!(told / people));
         self.report.detail_higher("new_people_events_per_second", "1/s", told as f64 / seconds);
         self.report.detail("new_people_cpu_per_event", "us", used.cpu_ns as f64 / 1e3 / told as f64);
         Ok(())
     }
+}
+
+/// Tells people once, with three identifiers each. Gives how many events that took.
+pub(crate) fn introduce(
+    server: &ServerProcess,
+    generator: Generator,
+    people: u64,
+    with_history: bool,
+    progress: &Progress,
+) -> anyhow::Result<u64> {
+    let (address, key) = (server.ports().ingest, server.keys().server_write_key.clone());
+    let source = move || -> Box<dyn Source> {
+        let told = Introductions::new(address, &key, generator, 0, people);
+        Box::new(if with_history { told.with_history() } else { told })
+    };
+    let lane = Lane { address, clients: BATCH_CLIENTS, pace: Pace::Closed, source: Box::new(source) };
+    let started = Instant::now();
+    let load = Load::start(vec![lane])?;
+    while !load.is_finished() {
+        if started.elapsed() > INTRODUCTION_TIMEOUT {
+            bail!("the people could not be told within three hours");
+        }
+        std::thread::sleep(LOOK_EVERY);
+        progress.tick(&format!("{} events about {people} people", load.acknowledged_events()));
+    }
+    let told = load.acknowledged_events();
+    for lane in load.stop()? {
+        if lane.refused > 0 || lane.unanswered_events > 0 {
+            bail!("{} requests were refused while people were told: use fewer people", lane.refused);
+        }
+    }
+    Ok(told)
+}
+
+/// What the server believes that rows take; it weighs them as it writes checkpoints.
+pub(crate) fn rows_in_memory(server: &ServerProcess) -> anyhow::Result<u64> {
+    let (started, told) = (Instant::now(), server.status_number("applied_next")?);
+    while started.elapsed() < CHECKPOINT_TIMEOUT && server.status_number("checkpoint_next")? < told {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    server.status_number("resident_bytes")
 }

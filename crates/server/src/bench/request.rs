@@ -1,6 +1,6 @@
 //! Whole HTTP requests, ready to be written to a connection.
 
-use super::events::{Generator, browser_of, product_id, user_id};
+use super::events::{Generator, HISTORY_EVENTS, browser_of, product_id, user_id};
 use base64::Engine as _;
 use std::net::SocketAddr;
 
@@ -69,24 +69,51 @@ impl Source for Batches {
     }
 }
 
+/// People of one batch where each is told with a history.
+const PEOPLE_WITH_HISTORY: u64 = (BATCH_EVENTS / HISTORY_EVENTS) as u64;
+
 /// Batches that tell every person of a range once.
 pub struct Introductions {
     head: Vec<u8>,
     generator: Generator,
     next: u64,
     end: u64,
+    with_history: bool,
     body: Vec<u8>,
 }
 
 impl Introductions {
     /// The people from `next` up to `end`.
     pub fn new(address: SocketAddr, write_key: &str, generator: Generator, next: u64, end: u64) -> Self {
-        Self { head: head("/v1/batch", address, &basic(write_key)), generator, next, end, body: Vec::new() }
+        let head = head("/v1/batch", address, &basic(write_key));
+        Self { head, generator, next, end, with_history: false, body: Vec::new() }
+    }
+
+    /// The same with what they did in the last days, so that their features hold something.
+    pub fn with_history(self) -> Self {
+        Self { with_history: true, ..self }
+    }
+
+    fn histories(&mut self, out: &mut Vec<u8>) -> u32 {
+        let end = self.end.min(self.next.saturating_add(PEOPLE_WITH_HISTORY));
+        let people = self.next..end;
+        let events = HISTORY_EVENTS * people.clone().count() as u32;
+        self.next = end;
+        self.generator.set_time_to_now();
+        self.body.clear();
+        self.body.extend_from_slice(br#"{"batch":["#);
+        self.generator.histories(people, &mut self.body, |body| body.push(b','));
+        self.body.extend_from_slice(b"]}");
+        request(&self.head, &self.body, out);
+        events
     }
 }
 
 impl Source for Introductions {
     fn render(&mut self, out: &mut Vec<u8>) -> u32 {
+        if self.with_history && self.next < self.end {
+            return self.histories(out);
+        }
         let events = u64::from(BATCH_EVENTS).min(self.end.saturating_sub(self.next)) as u32;
         if events == 0 {
             return 0;
@@ -151,10 +178,12 @@ mod tests {
     fn requests_say_their_length_and_hold_the_events_they_say() {
         let address: SocketAddr = ([127, 0, 0, 1], 7300).into();
         let generator = |nonce| Generator::new(Population { people: 250, cold_percent: 0 }, 1, nonce);
-        let sources: [(&str, Box<dyn Source>); 4] = [
+        let people = |nonce| Introductions::new(address, "k", generator(nonce), 0, 250);
+        let sources: [(&str, Box<dyn Source>); 5] = [
             ("batch", Box::new(Batches::new(address, "k", generator(1), 7))),
             ("single", Box::new(Batches::single(address, "k", generator(2)))),
-            ("people", Box::new(Introductions::new(address, "k", generator(3), 0, 250))),
+            ("people", Box::new(people(3))),
+            ("people with history", Box::new(people(5).with_history())),
             ("decide", Box::new(Decides::new(address, "t", generator(4)))),
         ];
         for (name, mut source) in sources {
@@ -171,9 +200,14 @@ mod tests {
 
     #[test]
     fn everybody_is_introduced_once() {
-        let generator = Generator::new(Population { people: 250, cold_percent: 0 }, 1, 1);
-        let mut source = Introductions::new(([127, 0, 0, 1], 1).into(), "k", generator, 0, 250);
-        let counts: Vec<u32> = (0..4).map(|_| source.render(&mut Vec::new())).collect();
-        assert_eq!(counts, [100, 100, 50, 0]);
+        let source = |people| {
+            let generator = Generator::new(Population { people, cold_percent: 0 }, 1, 1);
+            Introductions::new(([127, 0, 0, 1], 1).into(), "k", generator, 0, people)
+        };
+        let counts = |mut source: Introductions| -> Vec<u32> {
+            (0..4).map(|_| source.render(&mut Vec::new())).collect()
+        };
+        assert_eq!(counts(source(250)), [100, 100, 50, 0]);
+        assert_eq!(counts(source(34).with_history()), [96, 96, 12, 0]);
     }
 }

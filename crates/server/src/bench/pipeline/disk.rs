@@ -60,7 +60,7 @@ fn filesystem_of(folder: &Path) -> String {
 }
 
 /// Processor time of this thread.
-pub(super) fn thread_cpu_ns() -> u64 {
+pub(in crate::bench) fn thread_cpu_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
 }

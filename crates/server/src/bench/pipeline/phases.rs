@@ -1,5 +1,6 @@
 //! The phases under load.
 
+use super::super::Generator;
 use super::super::latency::Latencies;
 use super::super::load::{Lane, LaneResult, Load, Pace};
 use super::super::request::{BATCH_EVENTS, Decides};
@@ -56,15 +57,8 @@ impl Run<'_> {
     }
 
     fn paced_lanes(&mut self, server: &ServerProcess) -> Vec<Lane> {
-        vec![
-            self.event_lane(server, 1, PACED_SINGLE_CLIENTS, Pace::PerSecond(PACED_SINGLES_PER_SECOND)),
-            self.event_lane(
-                server,
-                BATCH_EVENTS,
-                PACED_BATCH_CLIENTS,
-                Pace::PerSecond(PACED_BATCHES_PER_SECOND),
-            ),
-        ]
+        let generators = [self.generator(), self.generator()];
+        paced_lanes(server, generators)
     }
 
     fn decide_lane(&mut self, server: &ServerProcess) -> Lane {
@@ -162,6 +156,17 @@ impl Run<'_> {
             per_event_us(measured.used.system_ns, measured.events),
         );
     }
+}
+
+/// 20,000 events a second: a lane of singles and one of batches.
+pub(in crate::bench) fn paced_lanes(server: &ServerProcess, [singles, batches]: [Generator; 2]) -> Vec<Lane> {
+    let lane = |generator, events, clients, per_second| {
+        Lane::of_events(server, generator, events, clients, Pace::PerSecond(per_second))
+    };
+    vec![
+        lane(singles, 1, PACED_SINGLE_CLIENTS, PACED_SINGLES_PER_SECOND),
+        lane(batches, BATCH_EVENTS, PACED_BATCH_CLIENTS, PACED_BATCHES_PER_SECOND),
+    ]
 }
 
 fn per_event_us(ns: u64, events: u64) -> f64 {

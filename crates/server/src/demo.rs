@@ -2,8 +2,11 @@
 //!
 //! `demo/fetch.rs` gets the data, `retail.rs` reads them, `story.rs` tells them as events (with people and devices
 //! made up in `people.rs`), `slices.rs` cuts them into requests, `sender.rs` sends those and asks about purchases,
-//! `readback.rs` compares every profile with the data, `report.rs` says what came out.
+//! `between.rs` defines the audiences of `audiences.rs` and writes down who is in them, `readback.rs` compares every
+//! profile with the data, `report.rs` says what came out.
 
+mod audiences;
+mod between;
 mod chance;
 mod columns;
 mod fetch;
@@ -24,9 +27,10 @@ mod wire;
 
 use crate::terminal::Terminal;
 use anyhow::{Result, bail};
+use between::Between;
 use folder::Folder;
 use live::Watch;
-use report::Run;
+use report::{Run, Told};
 use retail::Retail;
 use sender::Progress;
 use slices::Slicer;
@@ -57,6 +61,9 @@ pub struct DemoArgs {
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write what is sent, and who is in which audience at the end of every week, to this folder (see docs/demo.md)
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Ask about one in so many purchases whether it suppresses; 1 asks about all
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub check_every: u64,
@@ -146,16 +153,28 @@ fn perform(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Termi
     let before = watch.status()?;
     let lanes = args.connections as usize;
     let mut slicer = Slicer::new(Story::new(retail), lanes, args.check_every);
+    let mut between = Between::new(retail, stage, args.record.as_deref())?;
     let began = Instant::now();
     let outcome = with_live_line(stage, terminal, |progress| {
-        sender::send_all(&mut slicer, lanes, stage, progress, terminal)
+        sender::send_all(&mut slicer, &mut between, lanes, stage, progress, terminal)
     })?;
     let sending = began.elapsed();
     let after = terminal.during("waiting for a checkpoint", || watch.settled())?;
     let read_back =
         terminal.during("reading back", || readback::read_back(retail, &slicer.story, stage, terminal))?;
     let verified = terminal.during("replaying", || stage.verify())?;
-    let run = Run { tally: &slicer.tally, outcome: &outcome, sending, before, after, read_back, verified };
+    let (shown, late) = (between.audiences.shown()?, between.audiences.late);
+    let audiences = Told { shown, late };
+    let run = Run {
+        tally: &slicer.tally,
+        outcome: &outcome,
+        sending,
+        before,
+        after,
+        read_back,
+        audiences,
+        verified,
+    };
     run.tell(terminal);
     if let Some(path) = &args.json {
         run.figures()?.write(path)?;

@@ -27,7 +27,9 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
 
 /// A server in the demo's folder. A file of the working directory belongs to somebody's real server and is not read;
 /// the environment is.
-fn open(folder: &Path, assignments: Vec<String>) -> anyhow::Result<Theatre> {
+fn open(folder: &Path, mut assignments: Vec<String>) -> anyhow::Result<Theatre> {
+    // A new audience is found for everybody behind a checkpoint, one after the other, and the demo defines many.
+    assignments.insert(0, "state.checkpoint_interval_ms=500".to_owned());
     let mut config = load(&Sources { file: None, ..Sources::of_process(None, assignments) })?;
     config.data.directory = folder.to_owned();
     let running = start(config, StartOptions { drive_log_time: true, new_credentials: true })?;

@@ -192,6 +192,14 @@ impl People {
         found
     }
 
+    /// Anonymous ids of devices that may have been used by then and were tied to nobody yet.
+    pub(super) fn unknown_devices(&self, at_us: i64) -> impl Iterator<Item = &str> {
+        let unknown = move |device: &&Device| {
+            device.sessions > 0 && !device.shared && device.linked_at_us.is_none_or(|linked| linked > at_us)
+        };
+        self.devices.iter().filter(unknown).map(|device| device.anonymous_id.as_str())
+    }
+
     /// Anonymous ids of devices that were used and never tied to anybody: each is a profile of its own.
     pub(super) fn strangers(&self) -> impl Iterator<Item = &str> {
         let strange = |device: &&Device| device.sessions > 0 && device.linked_at_us.is_none();

@@ -1,6 +1,7 @@
 //! Reads every person back through the profile API and holds them against the data.
 
 use super::Stage;
+use super::audiences::{AUDIENCES, HELD_CATEGORY, HOLDS};
 use super::retail::Retail;
 use super::story::Story;
 use crate::http_client::{Client, Credential, Endpoint, Request, RetryPolicy};
@@ -23,6 +24,12 @@ pub(super) struct ReadBack {
     pub(super) not_one_person: u64,
     /// Events of all of them together.
     pub(super) events: u64,
+    /// People who are in an audience that came late and not in its twin, or the other way round.
+    pub(super) not_as_twin: u64,
+    /// People in the audience that suppresses.
+    pub(super) held: u64,
+    /// People of whom a decision says otherwise.
+    pub(super) held_wrong: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +41,15 @@ struct Profile {
     orders: u64,
     #[serde(default)]
     revenue: Vec<Revenue>,
+    #[serde(default)]
+    audiences: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Decision {
+    suppressed: bool,
+    #[serde(default)]
+    why: serde_json::Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +124,44 @@ impl Reader<'_> {
         } else {
             self.found.events += profile.events;
         }
+        self.twins(&who, &profile);
+        self.held(kind, value, &profile)?;
         Ok(Some(profile))
+    }
+
+    fn twins(&mut self, who: &str, profile: &Profile) {
+        let is_in = |name: &str| profile.audiences.iter().any(|own| own == name);
+        for late in &AUDIENCES {
+            let Some(twin) = late.twin.filter(|twin| is_in(twin) != is_in(late.name)) else { continue };
+            self.found.not_as_twin += 1;
+            self.tell(&format!(
+                "{who} is in one of the audiences {} and {twin}, which mean the same",
+                late.name
+            ));
+        }
+    }
+
+    /// Asks for a product that nobody has bought, in the category that the audience holds back.
+    fn held(&mut self, kind: &str, value: &str, profile: &Profile) -> Result<()> {
+        let is_held = profile.audiences.iter().any(|own| own == HOLDS);
+        self.found.held += u64::from(is_held);
+        let body = serde_json::json!({
+            "identifiers": [{"type": kind, "value": value}], "product_id": "never-sold", "category": HELD_CATEGORY,
+        });
+        let body = body.to_string();
+        let request = Request { method: "POST", path: "/v1/decide", headers: &[], body: body.as_bytes() };
+        let response = RetryPolicy::default().send(&mut self.client, request, &mut |_, _| {})?;
+        let decision: Decision = match response.status {
+            200 => serde_json::from_slice(&response.body)
+                .context("/v1/decide answered something else than a decision")?,
+            other => bail!("/v1/decide answered {other}: {}", response.quote()),
+        };
+        let is_audience = decision.suppressed && decision.why == "audience";
+        if is_held && !decision.suppressed || !is_held && is_audience {
+            self.found.held_wrong += 1;
+            self.tell(&format!("{kind} {value}: in {HOLDS} is {is_held}, and the decision is {decision:?}"));
+        }
+        Ok(())
     }
 
     fn lookup(&mut self, kind: &str, value: &str) -> Result<Option<Profile>> {

@@ -1,5 +1,6 @@
 //! What is said before and after, and the figures for programs.
 
+use super::audiences::{Late, Shown};
 use super::live::Status;
 use super::readback::ReadBack;
 use super::retail::Retail;
@@ -21,7 +22,57 @@ pub(super) struct Run<'a> {
     pub(super) before: Status,
     pub(super) after: Status,
     pub(super) read_back: ReadBack,
+    pub(super) audiences: Told,
     pub(super) verified: VerifyReport,
+}
+
+/// What the server says of the audiences at the end.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) shown: Vec<Shown>,
+    pub(super) late: Vec<Late>,
+}
+
+impl Told {
+    fn shown(&self, name: &str) -> Option<&Shown> {
+        self.shown.iter().find(|one| one.name == name)
+    }
+
+    /// Late audiences that were not found for everybody, or have another number of members than their twin.
+    fn not_as_twin(&self) -> u64 {
+        let members = |name: &str| self.shown(name).map(|one| one.members);
+        let off = |one: &&Late| {
+            one.found.is_none() || members(one.name).is_none() || members(one.name) != members(one.twin)
+        };
+        self.late.iter().filter(off).count() as u64
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{:<35}{:>10}{:>10}{:>10}", "Audiences", "members", "entries", "exits")];
+        for one in &self.shown {
+            let mut line = format!(
+                "           {:<24}{:>10}{:>10}{:>10}",
+                one.name,
+                grouped(one.members),
+                grouped(one.entries),
+                grouped(one.exits)
+            );
+            if let Some(late) = self.late.iter().find(|late| late.name == one.name) {
+                let same = self.shown(late.twin).is_some_and(|twin| twin.members == one.members);
+                let found = late.found.map_or("not found for everybody".to_owned(), |(at_us, took)| {
+                    format!("found by {} after {:.1} s", date(at_us), took.as_secs_f64())
+                });
+                line.push_str(&format!(
+                    "  since {}, {found}; {} {}",
+                    date(late.defined_at_us),
+                    if same { "as many as" } else { "NOT as many as" },
+                    late.twin
+                ));
+            }
+            lines.push(line);
+        }
+        lines
+    }
 }
 
 /// Says what is about to be sent, and which part of it is real.
@@ -79,6 +130,15 @@ impl Run<'_> {
             ),
             (self.read_back.not_one_person, "people are missing, or one with somebody else"),
             (self.read_back.orders_wrong, "households have other orders or revenue than in the data"),
+            (
+                self.audiences.not_as_twin(),
+                "audiences that came late are not what they would be from the beginning",
+            ),
+            (
+                self.read_back.not_as_twin,
+                "people are in an audience that came late and not in its twin, or otherwise",
+            ),
+            (self.read_back.held_wrong, "decisions do not follow the audience that suppresses"),
             (self.after.skipped, "records were set aside because a rule failed on them"),
             (
                 u64::from(!self.verified.exact),
@@ -92,9 +152,21 @@ impl Run<'_> {
     pub(super) fn tell(&self, terminal: &Terminal) {
         let promises = self.broken_promises();
         let broken = promises.iter().map(|promise| format!("BROKEN     {promise}"));
-        for line in self.what_was_sent().into_iter().chain(self.what_became_of_it()).chain(broken) {
+        for line in self.all_lines().into_iter().chain(broken) {
             terminal.say(&line);
         }
+    }
+
+    fn all_lines(&self) -> Vec<String> {
+        let mut lines = self.what_was_sent();
+        lines.extend(self.what_became_of_it());
+        lines.extend(self.audiences.lines());
+        lines.push(format!(
+            "           {} held back by an audience, {} decisions otherwise",
+            grouped(self.read_back.held),
+            grouped(self.read_back.held_wrong)
+        ));
+        lines
     }
 
     fn what_was_sent(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Sends slices over several connections, and asks about purchases the moment they are accepted.
 
 use super::Stage;
+use super::between::Between;
 use super::slices::{Batch, Slice, Slicer};
 use super::story::{Door, Question};
 use crate::http_client::{Client, Credential, Endpoint, HttpError, Request, Response, RetryPolicy};
@@ -66,6 +67,7 @@ struct Work {
 /// Sends everything, one slice after the other.
 pub(super) fn send_all(
     slicer: &mut Slicer<'_>,
+    between: &mut Between,
     lanes: usize,
     stage: &dyn Stage,
     progress: &Progress,
@@ -82,7 +84,7 @@ pub(super) fn send_all(
             workers.push(scope.spawn(move || lane.run(&take, &tell_done)));
             posts.push(Post { inbox, done });
         }
-        let sent = hand_out(slicer, &posts, progress);
+        let sent = hand_out(slicer, between, &posts, progress);
         // Without its inbox a lane ends.
         drop(posts);
         let mut outcome = Outcome::default();
@@ -99,10 +101,17 @@ struct Post {
     done: Receiver<Result<()>>,
 }
 
-fn hand_out(slicer: &mut Slicer<'_>, posts: &[Post], progress: &Progress) -> Result<()> {
+fn hand_out(
+    slicer: &mut Slicer<'_>,
+    between: &mut Between,
+    posts: &[Post],
+    progress: &Progress,
+) -> Result<()> {
     let ended = || anyhow!("a sending thread ended early");
     let mut next = slicer.next();
-    while let Some(Slice { log_time_us, lanes }) = next.take() {
+    while let Some(slice) = next.take() {
+        between.before(&slice)?;
+        let Slice { log_time_us, lanes } = slice;
         progress.log_time_us.store(log_time_us, Relaxed);
         let mut at_work = Vec::with_capacity(posts.len());
         for (post, batches) in posts.iter().zip(lanes) {
@@ -116,6 +125,8 @@ fn hand_out(slicer: &mut Slicer<'_>, posts: &[Post], progress: &Progress) -> Res
         for post in at_work {
             post.done.recv().map_err(|_| ended())??;
         }
+        let next_us = next.as_ref().map(|slice| slice.log_time_us);
+        between.after(&slicer.story.people, log_time_us, next_us)?;
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ enum Fault {
     ConfusesPeople,
     MiscountsMoney,
     ReplaysDifferently,
+    FindsTooFew,
+    NeverFinds,
+    DoesNotHold,
 }
 
 #[derive(Default)]
@@ -34,6 +37,8 @@ struct Shop {
     holders: BTreeMap<String, String>,
     people: BTreeMap<String, Person>,
     merges: u64,
+    /// By name; the first people are in every one of them.
+    audiences: BTreeMap<String, Value>,
 }
 
 #[derive(Default)]
@@ -102,7 +107,12 @@ impl Shop {
     fn decide(&self, asked: &Asked, fault: Fault) -> Answer {
         let body: Value = serde_json::from_slice(&asked.body).unwrap();
         let product = body["product_id"].as_str().unwrap();
-        let who = self.holders.get(body["identifiers"][0]["value"].as_str().unwrap());
+        let value = body["identifiers"][0]["value"].as_str().unwrap();
+        if body["category"] == "CIGARETTES" && product == "never-sold" {
+            let held = is_in_all(value) && fault != Fault::DoesNotHold;
+            return reply(200, "", &json!({"suppressed": held, "why": "audience"}).to_string());
+        }
+        let who = self.holders.get(value);
         let bought = who.is_some_and(|user| self.people[user].bought.contains(product));
         let suppressed = match fault {
             Fault::ForgetsPurchases => bought && !self.seen.len().is_multiple_of(50),
@@ -119,9 +129,37 @@ impl Shop {
         let id = if fault == Fault::ConfusesPeople && value.ends_with('7') { "prf_same" } else { value };
         let value_minor: i64 = person.orders.values().sum();
         let revenue = json!([{"currency": "USD", "orders": person.orders.len(), "value_minor": value_minor}]);
-        let profile =
-            json!({"id": id, "events": person.events, "orders": person.orders.len(), "revenue": revenue});
+        let profile = json!({
+            "id": id, "events": person.events, "orders": person.orders.len(), "revenue": revenue,
+            "audiences": if is_in_all(value) { self.names(fault) } else { Vec::new() },
+        });
         reply(200, "", &profile.to_string())
+    }
+
+    fn names(&self, fault: Fault) -> Vec<&String> {
+        self.audiences.keys().filter(|name| fault != Fault::FindsTooFew || !name.ends_with("late")).collect()
+    }
+
+    fn define(&mut self, asked: &Asked) -> Answer {
+        let name = asked.path.strip_prefix("/admin/v1/audiences/").unwrap();
+        self.audiences.insert(name.to_owned(), serde_json::from_slice(&asked.body).unwrap());
+        reply(200, "", "{}")
+    }
+
+    fn list(&self, fault: Fault) -> Answer {
+        let shown = |name: &String| {
+            let few = fault == Fault::FindsTooFew && name.ends_with("late");
+            let mut one = json!({"name": name, "members": if few { 1 } else { 2 }, "entries": 2, "exits": 0});
+            if fault == Fault::NeverFinds && name.ends_with("late") {
+                one["backfill"] = json!({});
+            }
+            one
+        };
+        reply(
+            200,
+            "",
+            &json!({"audiences": self.audiences.keys().map(shown).collect::<Vec<_>>()}).to_string(),
+        )
     }
 
     fn status(&self) -> Answer {
@@ -132,6 +170,10 @@ impl Shop {
         });
         reply(200, "", &status.to_string())
     }
+}
+
+fn is_in_all(who: &str) -> bool {
+    who == "1000" || who == "1001"
 }
 
 struct Theatre {
@@ -189,6 +231,8 @@ fn open(fault: Fault) -> Theatre {
             "/v1/decide" => shop.decide(&asked, fault),
             "/v1/profiles/lookup" => shop.lookup(&asked, fault),
             "/admin/v1/status" => shop.status(),
+            "/admin/v1/audiences" => shop.list(fault),
+            path if path.starts_with("/admin/v1/audiences/") => shop.define(&asked),
             other => panic!("nobody asks for {other}"),
         }
     });
@@ -203,6 +247,7 @@ fn perform(scratch: &Path, fault: Fault) -> (anyhow::Result<()>, Value) {
         households: None,
         exit: true,
         json: Some(json.clone()),
+        record: Some(scratch.join("record")),
         check_every: 5,
         connections: 3,
     };
@@ -227,6 +272,9 @@ fn a_server_that_keeps_its_promises_passes_and_every_broken_one_is_found() {
         (Fault::ConfusesPeople, Some("people_confused")),
         (Fault::MiscountsMoney, Some("orders_miscounted")),
         (Fault::ReplaysDifferently, Some("replay_differences")),
+        (Fault::FindsTooFew, Some("twin")),
+        (Fault::NeverFinds, Some("from the beginning")),
+        (Fault::DoesNotHold, Some("audience that suppresses")),
     ];
     for (fault, named) in cases {
         let (result, json) = perform(scratch.path(), fault);
@@ -240,6 +288,10 @@ fn a_server_that_keeps_its_promises_passes_and_every_broken_one_is_found() {
             .filter_map(|figure| figure["name"].as_str())
             .collect();
         match named {
+            // What has no goal is only told.
+            Some(words) if words.contains(' ') || words == "twin" => {
+                assert!(format!("{result:?}").contains(words), "{result:?}");
+            }
             Some(name) => assert!(unmet.contains(&name), "{fault:?}: {unmet:?}"),
             None => assert!(unmet.is_empty(), "{fault:?}: {unmet:?}"),
         }
@@ -252,6 +304,8 @@ fn a_refusal_ends_the_demo_with_what_the_door_said() {
     write_year(scratch.path(), 3);
     let address = stub::start(|asked| match asked.path.as_str() {
         "/admin/v1/status" => reply(200, "", "{}"),
+        "/admin/v1/audiences" => reply(200, "", r#"{"audiences":[]}"#),
+        path if path.starts_with("/admin/v1/audiences/") => reply(200, "", "{}"),
         _ => reply(401, "", r#"{"code":"bad_key","message":"unknown write key"}"#),
     });
     let args = DemoArgs {
@@ -260,9 +314,46 @@ fn a_refusal_ends_the_demo_with_what_the_door_said() {
         households: None,
         exit: true,
         json: None,
+        record: None,
         check_every: 20,
         connections: 4,
     };
     let error = demo(&args, |_| Ok(Theatre { address, exact: true })).unwrap_err();
     assert!(format!("{error:#}").contains("unknown write key"), "{error:#}");
+}
+
+#[test]
+fn a_record_holds_all_that_was_sent_and_who_was_in_what_every_week() {
+    let scratch = Scratch::new("record");
+    write_year(scratch.path(), 12);
+    let (result, _) = perform(scratch.path(), Fault::None);
+    result.unwrap();
+    let lines = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(scratch.path().join("record").join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (requests, tallies, members) =
+        (lines("requests.ndjson"), lines("tallies.ndjson"), lines("members.ndjson"));
+    assert!(requests.is_sorted_by_key(|one| one["log_time_us"].as_i64().unwrap()));
+    let orders = requests.iter().flat_map(|one| one["sent"]["batch"].as_array().unwrap());
+    let told = orders.filter(|event| event["event"] == "Order Completed" && event["anonymousId"].is_null());
+    let different: BTreeSet<&str> = told.map(|event| event["messageId"].as_str().unwrap()).collect();
+    assert_eq!(
+        different.len() as i64,
+        (0..52).map(|week| (0..12).filter(|one| (one + week) % 3 != 0).count() as i64).sum::<i64>()
+    );
+    let weeks: BTreeSet<i64> = tallies.iter().map(|one| one["log_time_us"].as_i64().unwrap()).collect();
+    assert!(weeks.len() >= 52, "{}", weeks.len());
+    assert_eq!(
+        members.iter().map(|one| one["log_time_us"].as_i64().unwrap()).collect::<BTreeSet<_>>(),
+        weeks
+    );
+    let definitions = lines("definitions.ndjson");
+    let late: Vec<&Value> = definitions.iter().filter(|one| !one["twin"].is_null()).collect();
+    assert!(
+        late.len() >= 2
+            && late.iter().all(|one| one["found_at_us"].as_i64() >= one["defined_at_us"].as_i64())
+    );
+    let last = weeks.last().unwrap();
+    assert!(tallies.iter().filter(|one| one["log_time_us"] == *last).count() == definitions.len());
 }

@@ -2,7 +2,7 @@
 
     python recount.py RECORD
 
-RECORD is a folder that `throughline demo --record RECORD` wrote. Ends with 1 if anything differs.
+RECORD is a folder that `throughline demo --record RECORD` wrote. Ends with 3 if anything differs.
 """
 
 import json
@@ -15,6 +15,8 @@ import duckdb
 from rules import RULES
 
 TOLD_MAX = 20
+# Of the exit codes, the one that says that all was counted and something differs.
+DIFFERS = 3
 
 
 def truth_of(db, numbers, condition):
@@ -194,8 +196,10 @@ def main():
     missing = [one["audience"] for one in definitions if not any(row[0] == one["audience"] for row in rows)]
     if missing:
         sys.exit("never found for everybody, so not compared: " + ", ".join(missing))
-    if wrong or not members:
-        sys.exit(1)
+    if not members:
+        sys.exit("nobody is in any audience, so nothing was compared")
+    if wrong:
+        sys.exit(DIFFERS)
 
 
 main()

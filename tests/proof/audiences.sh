@@ -31,9 +31,11 @@ mkdir "$data/without"
 cp "$data/record"/{definitions,members,tallies}.ndjson "$data/without/"
 lines=$(wc -l <"$data/record/requests.ndjson")
 sed "$((lines / 2))d" "$data/record/requests.ndjson" >"$data/without/requests.ndjson"
-if "$venv/bin/python" clients/audience-year/recount.py "$data/without" >"$data/without.log"; then
+noticed=0
+"$venv/bin/python" clients/audience-year/recount.py "$data/without" >"$data/without.log" || noticed=$?
+if [ "$noticed" -ne 3 ]; then
   cat "$data/without.log"
-  echo "a request was left out and the recount did not notice: it proves nothing"
+  echo "a request was left out and the recount did not say that something differs: it proves nothing"
   exit 1
 fi
 tail -n 1 "$data/without.log" | sed 's/^/with one request left out, which is noticed: /'

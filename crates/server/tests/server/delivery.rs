@@ -48,6 +48,7 @@ impl Receiver {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the other end is ours")]
 fn request(reader: &mut BufReader<std::net::TcpStream>) -> Option<(String, Vec<u8>)> {
     let (mut head, mut line) = (String::new(), String::new());
     loop {

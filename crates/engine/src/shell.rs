@@ -344,6 +344,7 @@ impl<M: Machine> Engine<M> {
     /// Asks for a checkpoint soon, even if nothing changed. [`Status::checkpoint_next`] tells when it is there.
     pub fn want_checkpoint(&self) {
         self.shared.status.checkpoint_wanted.store(true, Relaxed);
+        self.shared.status.checkpoint_soon.store(true, Relaxed);
     }
 
     /// Every row of a table as the last checkpoint holds it, by key. Reads beside the loop.

@@ -27,6 +27,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// How often timers, memory and checkpoints are looked at.
 const HOUSEKEEPING_NS: u64 = 10_000_000;
 
+/// How long after the last checkpoint one may begin that somebody waits for.
+const CHECKPOINT_SOON_MS: u64 = 250;
+
 /// Something to run on the state.
 pub(crate) type Inspect<M> = Box<dyn FnOnce(&mut Core<M>) + Send>;
 
@@ -193,12 +196,15 @@ impl<M: Machine> Applier<M> {
         self.evict();
         self.refresh_status();
         self.tick();
-        let due = now_ns.saturating_sub(self.checkpoint_started_ns)
-            >= self.options.checkpoint_interval_ms * 1_000_000
+        let soon = self.status.checkpoint_soon.load(Relaxed);
+        let interval_ms = if soon { CHECKPOINT_SOON_MS } else { u64::MAX };
+        let interval_ms = interval_ms.min(self.options.checkpoint_interval_ms);
+        let due = now_ns.saturating_sub(self.checkpoint_started_ns) >= interval_ms * 1_000_000
             || self.core.records_since_checkpoint() >= self.options.checkpoint_records_max;
         let wanted = self.core.has_changed_since_checkpoint() || self.status.checkpoint_wanted.load(Relaxed);
         if due && self.core.can_checkpoint() && wanted {
             self.checkpoint_started_ns = now_ns;
+            self.status.checkpoint_soon.store(false, Relaxed);
             self.core.begin_checkpoint();
         }
     }

@@ -51,6 +51,8 @@ pub struct Status {
     pub rewritten_before: AtomicU64,
     /// A checkpoint is wanted although nothing may have changed: it pushes an older one out.
     pub(crate) checkpoint_wanted: AtomicBool,
+    /// Somebody waits for a checkpoint: the next one need not wait for its interval.
+    pub(crate) checkpoint_soon: AtomicBool,
     /// Bytes of rows in memory.
     pub resident_bytes: AtomicU64,
     /// Rows in memory.

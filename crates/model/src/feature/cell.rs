@@ -143,11 +143,11 @@ impl<'a> Gathered<'a> {
             }
             Self::First(first) => {
                 let found = placed(decoder)?;
-                *first = Some(first.map_or(found, |own| own.min(found)));
+                *first = Some(first.map_or(found, |own| if rank(own) <= rank(found) { own } else { found }));
             }
             Self::Last(last) => {
                 let found = placed(decoder)?;
-                *last = Some(last.map_or(found, |own| own.max(found)));
+                *last = Some(last.map_or(found, |own| if rank(own) >= rank(found) { own } else { found }));
             }
             Self::Smallest(hashes) => {
                 let count = bounded(decoder.count()?, DISTINCT_HASHES)?;
@@ -240,6 +240,17 @@ impl<'a> Gathered<'a> {
             Self::Latest(times) => time(times.first().copied()),
         }
     }
+}
+
+/// How found values come one after the other: by time, then by kind, then numbers by size and texts by their bytes.
+fn rank((at, bytes): (i64, &[u8])) -> (i64, u8, i64, Cow<'_, str>) {
+    let (kind, number, text) = match decode_value(&mut Decoder::new(bytes)) {
+        Ok(Value::Bool(value)) => (1, i64::from(value), Cow::Borrowed("")),
+        Ok(Value::Number(micro)) => (2, micro, Cow::Borrowed("")),
+        Ok(Value::Text(text)) => (3, 0, text),
+        _ => (0, 0, Cow::Borrowed("")),
+    };
+    (at, kind, number, text)
 }
 
 /// Reads past a cell.

@@ -113,31 +113,16 @@ pub fn value(metric: &Metric, seen: &[Raw], now: i64) -> Worth {
     }
 }
 
-/// Of the earliest or latest event's values the one that the documentation promises: by value, as it is kept. Texts of
-/// equal length go by their letters; for others the stored length goes first, and numbers go by their stored form.
+/// Of the earliest event's values the smallest, of the latest one's the largest: numbers by size, texts by their bytes.
 fn among(sort: Sort, found: &[(i64, Worth)]) -> Worth {
-    let key = |worth: &Worth| -> Vec<u8> {
-        match worth {
-            Worth::Text(text) => [&[text.len() as u8], text.as_bytes()].concat(),
-            Worth::Number(micro) => stored(*micro),
-            _ => Vec::new(),
-        }
+    let key = |worth: &Worth| match worth {
+        Worth::Number(micro) => (2, *micro, Vec::new()),
+        Worth::Text(text) => (3, 0, text.as_bytes().to_vec()),
+        _ => (0, 0, Vec::new()),
     };
     let keyed = found.iter().map(|(at, worth)| (*at, key(worth), worth.clone()));
     let chosen = if sort == Sort::First { keyed.min() } else { keyed.max() };
     chosen.map_or(Worth::Nothing, |(_, _, worth)| worth)
-}
-
-/// Zigzag and seven bits to a byte, the lowest first.
-fn stored(micro: i128) -> Vec<u8> {
-    let mut rest = if micro < 0 { -2 * micro - 1 } else { 2 * micro };
-    let mut bytes = Vec::new();
-    while rest >= 128 {
-        bytes.push((rest % 128 + 128) as u8);
-        rest /= 128;
-    }
-    bytes.push(rest as u8);
-    bytes
 }
 
 fn compare<T: PartialOrd>(sign: &str, one: Option<T>, two: Option<T>) -> bool {

@@ -48,6 +48,8 @@ const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3 * 3_600);
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Events that the generator's own cost is measured over.
 const GENERATOR_EVENTS: u32 = 200_000;
+/// How long defining audiences over nobody may take: each waits for a checkpoint.
+const DEFINITION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the phases wait for rows to be read ahead after the restart.
 const READ_AHEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The thread of the server that reads ahead; it ends when everything is read or the memory for rows is full.
@@ -187,7 +189,8 @@ impl Run<'_> {
     /// Before anybody is there, so that there is nobody to find them for.
     fn define_audiences(&mut self, server: &ServerProcess) -> anyhow::Result<()> {
         audiences::define(server, &audiences::mixed(self.args.audiences))?;
-        audiences::wait_until_found(server, CHECKPOINT_TIMEOUT, &self.progress)?;
+        let took = audiences::wait_until_found(server, DEFINITION_TIMEOUT, &self.progress)?;
+        self.report.detail("audiences_defined_over_nobody", "s", took.as_secs_f64());
         audiences::describe(server, &mut self.report)
     }
 

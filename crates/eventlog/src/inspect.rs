@@ -136,11 +136,13 @@ fn look_at_segment(
             return Err(LogError::Corrupt { segment: before.path.clone(), offset: before.used_bytes, what });
         }
         let looked = look_inside(&segment, last, start, keyring, deep);
-        let looked = match looked {
-            // A running server may have sealed the segment and used its file again under our eyes.
-            Err(LogError::Corrupt { .. }) if looks < LOOKS_MAX && was_replaced(env, &segment)? => continue,
-            other => other?,
-        };
+        // A running server may have sealed the segment and used its file again under our eyes: what was read may look
+        // damaged, or seem to end early.
+        let usable = matches!(looked, Ok(_) | Err(LogError::Corrupt { .. }));
+        if usable && looks < LOOKS_MAX && was_replaced(env, &segment)? {
+            continue;
+        }
+        let looked = looked?;
         let len = segment.file.len().map_err(|error| LogError::io("measure", &path, error))?;
         report.summary.segments.push(SegmentSummary::of(&segment, &looked.content, len));
         report.records += looked.records;

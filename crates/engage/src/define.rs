@@ -138,7 +138,7 @@ impl Step<'_> {
         let Some((book, changes)) = changed else { return Ok(Reply::Defined(id, version)) };
         self.check_idle(id)?;
         self.put_book(book);
-        self.begin_backfill(id, changes.new_features, changes.audiences);
+        self.begin_backfill(id, changes);
         Ok(Reply::Defined(id, version))
     }
 
@@ -147,9 +147,9 @@ impl Step<'_> {
         let own = book.named(name).ok_or_else(|| CommandError::Unknown("definition".to_owned()))?;
         let (id, version) = (own.id, own.version);
         self.check_idle(id)?;
-        let (book, _) = book.remove(id)?;
+        let (book, changes) = book.remove(id)?;
         self.put_book(book);
-        self.begin_backfill(id, Vec::new(), vec![id]);
+        self.begin_backfill(id, Changes { audiences: vec![id], ..changes });
         Ok(Reply::Defined(id, version))
     }
 
@@ -167,13 +167,19 @@ impl Step<'_> {
         self.outcome.changes.push(Change::Book(book));
     }
 
-    fn begin_backfill(&mut self, id: DefinitionId, features: Vec<FeatureId>, audiences: Vec<DefinitionId>) {
-        if features.is_empty() && audiences.is_empty() {
+    fn begin_backfill(&mut self, id: DefinitionId, changes: Changes) {
+        if changes == Changes::default() {
             return;
         }
-        let defined_at = self.position;
-        let row =
-            Backfill { definition: id, defined_at, features, audiences, read_to: Position(0), chunks: 0 };
+        let row = Backfill {
+            definition: id,
+            defined_at: self.position,
+            features: changes.new_features,
+            audiences: changes.audiences,
+            sweep: !changes.dropped_features.is_empty(),
+            read_to: Position(0),
+            chunks: 0,
+        };
         self.put_backfill(id, Some(row));
     }
 
@@ -229,6 +235,9 @@ impl Step<'_> {
         let book = self.state.book();
         for profile in people {
             let profile = self.state.follow(*profile);
+            if row.sweep {
+                self.sweep(&book, profile);
+            }
             self.catch_up(profile);
             let mut agenda = Agenda::default();
             row.audiences.iter().for_each(|audience| agenda.audience(&book, *audience));
@@ -238,6 +247,17 @@ impl Step<'_> {
         let reply = Reply::Backfill(row.read_to, row.chunks);
         self.put_backfill(id, Some(row));
         Ok(reply)
+    }
+
+    /// Forgets what the nodes of a profile keep of features that are no more. No value changes.
+    fn sweep(&mut self, book: &Rulebook, profile: Key) {
+        let members = self.state.component(profile).map(|component| component.members.clone());
+        for member in members.unwrap_or_default() {
+            let row = self.state.nodes.get_mut(member.node);
+            if let Some(aggregate) = row.and_then(|row| row.aggregate.as_mut()) {
+                book.sweep(&mut aggregate.features, self.now);
+            }
+        }
     }
 
     /// Everybody has been gone through.

@@ -125,6 +125,8 @@ pub struct Backfill {
     pub features: Vec<FeatureId>,
     /// Audiences to be found for everybody.
     pub audiences: Vec<DefinitionId>,
+    /// Features were dropped: what nodes keep of them goes.
+    pub sweep: bool,
     /// Events before this position have been read for the features.
     pub read_to: Position,
     /// Parts of the present stretch of events that have been taken in, see [`crate::PARTS`]; or, once all events have
@@ -153,6 +155,7 @@ impl Value for Backfill {
         self.features.iter().for_each(|feature| encoder.u32(feature.0));
         encoder.varint(self.audiences.len() as u64);
         self.audiences.iter().for_each(|audience| encoder.u32(audience.0));
+        encoder.bool(self.sweep);
         encoder.varint(self.read_to.0);
         encoder.varint(self.chunks);
     }
@@ -174,6 +177,7 @@ impl Value for Backfill {
             defined_at,
             features,
             audiences,
+            sweep: decoder.bool()?,
             read_to: Position(decoder.varint()?),
             chunks: decoder.varint()?,
         };

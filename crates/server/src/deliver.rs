@@ -12,8 +12,9 @@ mod source;
 pub(crate) use handlers::{dead_letters, define, discard, get, list, remove, resend, rotate_secret};
 
 use crate::api::Context;
+use crate::api::types::DeliveryStatus;
 use delivery::egress::{AllowRule, Egress, EgressError, EgressOptions, Network, SystemResolver};
-use delivery::{JournalKeys, JournalOptions, LaneOptions, LaneParts, Runner, RunnerOptions};
+use delivery::{JournalKeys, JournalOptions, LaneOptions, LaneParts, LaneStatus, Runner, RunnerOptions};
 use engage::{Destination, DestinationKind};
 use engine::feed::Place;
 use env::Env;
@@ -51,8 +52,8 @@ struct Shared {
     problems: BTreeMap<String, String>,
     /// People who were erased, until the journal has forgotten them.
     erased: Vec<(Key, EffectId)>,
-    /// Effects that no destination can get any more, because the feed began anew.
-    lost: u64,
+    /// Times that a destination lost effects, because the feed began anew before they were read.
+    losses: u64,
     stopping: bool,
 }
 
@@ -65,6 +66,21 @@ impl Deliveries {
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.wake.notify_one();
+    }
+
+    /// What status and metrics show.
+    pub(crate) fn status(&self) -> DeliveryStatus {
+        let statuses = self.runner().map(|runner| runner.statuses()).unwrap_or_default();
+        let sum = |of: fn(&LaneStatus) -> u64| statuses.iter().map(of).sum();
+        let shared = self.lock();
+        DeliveryStatus {
+            destinations: statuses.len() as u64,
+            problems: shared.problems.len() as u64,
+            delivered: sum(|lane| lane.delivered),
+            waiting: sum(|lane| lane.held_parcels as u64),
+            dead_letters: sum(|lane| lane.dead_letters as u64),
+            losses: shared.losses,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -252,7 +268,7 @@ impl Deliveries {
     }
 
     fn note_lost(&self) {
-        self.lock().lost += 1;
+        self.lock().losses += 1;
     }
 }
 

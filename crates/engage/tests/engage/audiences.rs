@@ -415,6 +415,32 @@ fn an_audience_that_suppresses_wins_everywhere() {
 }
 
 #[test]
+fn a_removed_audience_leaves_nothing_in_the_nodes() {
+    use engine::Value;
+    let kept = |shard: &mut Shard| {
+        let rows = shard.state.dump().into_iter().filter(|(table, _, _)| *table == 16);
+        let nodes = rows.map(|(_, _, row)| engage::Node::decode(&row).unwrap());
+        nodes.filter(|node| node.aggregate.as_ref().is_some_and(|own| !own.features.is_empty())).count()
+    };
+    let mut shard = Shard::new();
+    define(&mut shard, "one", r#"count("View", "7d") > 0"#, None);
+    define(&mut shard, "two", r#"count("Buy") > 0"#, None);
+    back_fill(&mut shard, 8);
+    for number in 0..3 {
+        shard.happen(&Happening { name: "View", ..Happening::of(&[user(number)], true) });
+    }
+    shard.happen(&Happening { name: "Buy", ..Happening::of(&[user(3)], true) });
+    assert_eq!(kept(&mut shard), 4);
+    shard.command(Operation::RemoveDefinition("one".to_owned()));
+    back_fill(&mut shard, 2);
+    assert_eq!(kept(&mut shard), 1, "what the other audience looks at stays");
+    define(&mut shard, "two", r#"count("View") > 0"#, None);
+    back_fill(&mut shard, 2);
+    // Read back from the log: the three who viewed; the buyer's count is gone with the rule.
+    assert_eq!(kept(&mut shard), 3);
+}
+
+#[test]
 fn definitions_that_cannot_be_change_nothing() {
     let mut shard = Shard::new();
     define(&mut shard, "one", r#"count("View") > 0"#, None);

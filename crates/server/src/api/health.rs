@@ -55,6 +55,7 @@ fn status_of(context: &Context) -> StatusShown {
         deferred_requests: of_door(|counters| &counters.deferred_requests),
         erasure: context.erasures.status(),
         feed: feed_of(context),
+        delivery: context.deliveries.status(),
         backfill: BackfillStatus {
             pending: view.backfills().len() as u64,
             problem: context.backfills.problem(),
@@ -226,6 +227,36 @@ const METRICS: &[Metric] = &[
         "counter",
         "Readers that were disconnected because they took nothing.",
         |status| status.feed.readers_slow as f64,
+    ),
+    ("throughline_backfills_pending", "gauge", "Definitions that do not hold for everybody yet.", |status| {
+        status.backfill.pending as f64
+    }),
+    ("throughline_delivery_destinations", "gauge", "Destinations that are sent to.", |status| {
+        status.delivery.destinations as f64
+    }),
+    ("throughline_delivery_problems", "gauge", "Destinations that cannot be sent to.", |status| {
+        status.delivery.problems as f64
+    }),
+    (
+        "throughline_delivery_delivered_total",
+        "counter",
+        "Messages that destinations accepted, since the start or the last change of a destination.",
+        |status| status.delivery.delivered as f64,
+    ),
+    ("throughline_delivery_waiting", "gauge", "Messages in memory that wait to be sent.", |status| {
+        status.delivery.waiting as f64
+    }),
+    (
+        "throughline_delivery_dead_letters",
+        "gauge",
+        "Messages that could not be delivered and wait for somebody.",
+        |status| status.delivery.dead_letters as f64,
+    ),
+    (
+        "throughline_delivery_losses_total",
+        "counter",
+        "Times that a destination lost messages because the feed began anew before they were read.",
+        |status| status.delivery.losses as f64,
     ),
 ];
 

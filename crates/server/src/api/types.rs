@@ -644,6 +644,22 @@ wire! {
         problem: Option<String>,
     }
 
+    /// What leaves.
+    struct DeliveryStatus {
+        /// Destinations that are sent to.
+        destinations: u64,
+        /// Destinations that cannot be sent to; each says why.
+        problems: u64,
+        /// Messages that destinations accepted, since the start or the last change of a destination.
+        delivered: u64,
+        /// Messages that wait in memory.
+        waiting: u64,
+        /// Messages that could not be delivered and wait for somebody.
+        dead_letters: u64,
+        /// Times that a destination lost messages because the feed began anew before they were read.
+        losses: u64,
+    }
+
     /// How the shard is.
     struct StatusShown {
         /// The version of the program.
@@ -706,6 +722,8 @@ wire! {
         feed: FeedStatus,
         /// Audiences that are being found for everybody.
         backfill: BackfillStatus,
+        /// What leaves.
+        delivery: DeliveryStatus,
     }
 
     /// Whether the server can do its work.

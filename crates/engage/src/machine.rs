@@ -13,8 +13,9 @@ use crate::state::{
 };
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, Subject, TableId, Value, Wanted};
-use model::audience::{Agenda, DefinitionId};
+use model::audience::{DefinitionId, Rulebook};
 use model::event::{Event, Identifier, IdentifierKind, MAX_AGE_US, OrderChange, OrderFact};
+use model::feature::Changed;
 use model::id::{Key, Position, Timestamp};
 use model::identity::session_key;
 use model::order::order_key;
@@ -75,32 +76,45 @@ impl Step<'_> {
             self.catch_up(profile);
         }
         let now = self.now;
-        let agenda = if audiences { agenda_of(&book, event, counted) } else { Agenda::default() };
-        let mut before = None;
+        let mut before = std::mem::take(&mut self.state.scratch.before);
+        before.forget();
+        let mut changed = Changed::default();
         if let Some(row) = self.state.nodes.get_mut(node) {
             let aggregate = row.aggregate_mut();
-            if !agenda.is_empty() {
-                before = Some(Before::of(node, aggregate, event));
+            if audiences {
+                before.keep(node, aggregate, event);
             }
             aggregate.record(event, self.position, at);
             if counted {
-                aggregate.features.record(book.features_of(event), event, at, now);
+                changed = aggregate.features.record(book.features_of(event), event, at, now);
             }
         }
         if let Some(fact) = &event.order {
             self.purchase(event, fact, node, at);
         }
-        if !audiences {
-            return;
+        if audiences {
+            self.reckon_event(&book, event, profile, changed, &before);
         }
-        let changed = std::mem::take(&mut self.changed);
-        for (changed, cause) in &changed {
-            self.reckon_all(*changed, *cause, before.as_ref());
+        self.state.scratch.before = before;
+    }
+
+    fn reckon_event(
+        &mut self,
+        book: &Rulebook,
+        event: &Event<'_>,
+        profile: Option<Key>,
+        changed: Changed,
+        before: &Before,
+    ) {
+        let others = std::mem::take(&mut self.changed);
+        for (other, cause) in &others {
+            self.reckon_all(*other, *cause, Some(before));
         }
+        let agenda = agenda_of(book, event, changed);
         if !agenda.is_empty()
-            && let Some(profile) = profile.filter(|own| !changed.iter().any(|(done, _)| done == own))
+            && let Some(profile) = profile.filter(|own| !others.iter().any(|(done, _)| done == own))
         {
-            self.reckon(profile, agenda, Cause::Event, now, before.as_ref());
+            self.reckon(profile, agenda, Cause::Event, self.now, Some(before));
         }
     }
 }

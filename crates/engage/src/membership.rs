@@ -38,6 +38,23 @@ impl Membership {
         self.audiences.capacity() * size_of::<Member>()
     }
 
+    /// Puts some audiences in and takes others out, each named once, without room to spare.
+    pub(crate) fn turn(&mut self, turns: impl Iterator<Item = (DefinitionId, Option<Member>)> + Clone) {
+        let (mut more, mut fewer) = (0, 0);
+        turns
+            .clone()
+            .for_each(|(_, entered)| *if entered.is_some() { &mut more } else { &mut fewer } += 1_usize);
+        if more + fewer == 0 {
+            return;
+        }
+        let mut audiences = Vec::with_capacity((self.audiences.len() + more).saturating_sub(fewer));
+        let stays = |own: &&Member| turns.clone().all(|(turned, _)| turned != own.audience);
+        audiences.extend(self.audiences.iter().filter(stays).copied());
+        audiences.extend(turns.clone().filter_map(|(_, entered)| entered));
+        audiences.sort_unstable_by_key(|member| member.audience);
+        self.audiences = audiences;
+    }
+
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
         encoder.signed(self.next_change.0);
         encoder.varint(self.audiences.len() as u64);

@@ -9,17 +9,22 @@ use crate::view::Change;
 use model::audience::{Agenda, DefinitionId, Person, Rulebook, Terms};
 use model::consent::ConsentState;
 use model::event::{Event, OrderChange, OrderFact};
-use model::feature::{FeatureStates, NEVER, event_name};
+use model::feature::{Changed, FeatureStates, NEVER, event_name};
 use model::id::{Key, Timestamp};
 use model::order::order_key;
 use model::profile::{Aggregate, Traits, stated_names};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How many instants at which time alone changed something are made up for at once. Each is at least a granule after
 /// the one before; what is left over is looked at as of now.
 const CATCH_UP_MAX: usize = 64;
+/// So many nodes of a person are listed without asking for memory.
+const USUAL_NODES: usize = 8;
 
 /// What a record changed of one node, as it was before: what tells which condition of a rule flipped.
+#[derive(Debug, Default)]
 pub(crate) struct Before {
     node: Key,
     features: FeatureStates,
@@ -28,21 +33,56 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// What the event is about to change.
-    pub(crate) fn of(node: Key, aggregate: &Aggregate, event: &Event<'_>) -> Self {
-        Self {
-            node,
-            features: aggregate.features.clone(),
-            traits: (!event.traits.is_empty()).then(|| aggregate.traits.clone()),
-            consent: (!event.consent.is_empty()).then(|| aggregate.consent.clone()),
-        }
+    /// Is about no node until something is kept.
+    pub(crate) fn forget(&mut self) {
+        self.node = Key(0);
+    }
+
+    /// Keeps what the event is about to change, in the memory of what was kept last.
+    pub(crate) fn keep(&mut self, node: Key, aggregate: &Aggregate, event: &Event<'_>) {
+        self.node = node;
+        self.features.copy_from(&aggregate.features);
+        self.traits = (!event.traits.is_empty()).then(|| aggregate.traits.clone());
+        self.consent = (!event.consent.is_empty()).then(|| aggregate.consent.clone());
     }
 }
 
+/// Memory that is used again for every event. It is no part of the state: nothing in it outlives a record.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) before: Before,
+    nodes: Vec<Key>,
+}
+
+/// A change that was found: who is in or out of what, and which conditions held before and after.
+struct Turn {
+    audience: DefinitionId,
+    entered: bool,
+    before: Terms,
+    after: Terms,
+}
+
+/// All that was found for a profile.
+struct Found {
+    next_change: Timestamp,
+    turns: Vec<Turn>,
+}
+
+/// What an evaluation goes by, beside the person.
+#[derive(Clone, Copy)]
+struct Occasion<'a> {
+    cause: Cause,
+    at: Timestamp,
+    before: Option<&'a Before>,
+}
+
 /// A person as rules see them.
+#[derive(Clone, Copy)]
 struct Reading<'a> {
     nodes: &'a [(Key, &'a Aggregate)],
     members: &'a [Member],
+    /// What changed of the members just now.
+    turns: &'a [Turn],
     before: Option<&'a Before>,
 }
 
@@ -78,7 +118,10 @@ impl Person for Reading<'_> {
     }
 
     fn is_member(&self, audience: DefinitionId) -> bool {
-        self.members.binary_search_by_key(&audience, |member| member.audience).is_ok()
+        match self.turns.iter().rev().find(|turn| turn.audience == audience) {
+            Some(turn) => turn.entered,
+            None => self.members.binary_search_by_key(&audience, |member| member.audience).is_ok(),
+        }
     }
 }
 
@@ -102,19 +145,67 @@ impl State {
             Some((*node, row.aggregate.as_deref()?))
         });
         let aggregates: Vec<(Key, &Aggregate)> = rows.collect();
-        let reading = Reading { nodes: &aggregates, members: &members, before: None };
+        let reading = Reading { nodes: &aggregates, members: &members, turns: &[], before: None };
         let parts = book.explain(audience, &reading, now, None)?;
         let member = members.iter().find(|member| member.audience == audience).copied();
         Some(Box::new(AudienceRead { profile, member, pending, parts }))
     }
 }
 
-/// What audiences an event may change.
-pub(crate) fn agenda_of(book: &Rulebook, event: &Event<'_>, counts: bool) -> Agenda {
-    let mut agenda = Agenda::default();
-    if counts {
-        agenda.event(book, event_name(event));
+impl State {
+    /// Evaluates; changes nothing. The rows of the profile and of its nodes are in memory. `None` if it is none.
+    fn find(
+        &self,
+        book: &Rulebook,
+        pending: &BTreeSet<DefinitionId>,
+        profile: Key,
+        nodes: &[Key],
+        mut agenda: Agenda,
+        occasion: Occasion<'_>,
+    ) -> Option<Found> {
+        let Occasion { cause, at, before } = occasion;
+        let ProfileRow::Live(_, membership) = self.profiles.peek(profile).present()? else { return None };
+        let (former, members) =
+            membership.as_ref().map_or((NEVER, &[][..]), |own| (own.next_change, &own.audiences));
+        let rows = nodes.iter().filter_map(|node| {
+            let row = self.nodes.peek(*node).present()?;
+            Some((*node, row.aggregate.as_deref()?))
+        });
+        let aggregates: SmallVec<[(Key, &Aggregate); USUAL_NODES]> = rows.collect();
+        let mut next_change = if former > at { former } else { NEVER };
+        let gone = members.iter().filter(|member| !book.is_audience(member.audience));
+        let (before_it, after) = (Terms::default(), Terms::default());
+        let mut turns: Vec<Turn> = gone
+            .map(|member| Turn { audience: member.audience, entered: false, before: before_it, after })
+            .collect();
+        while let Some(audience) = agenda.next(book) {
+            if pending.contains(&audience) {
+                continue;
+            }
+            let reading = Reading { nodes: &aggregates, members, turns: &turns, before: None };
+            let Some(verdict) = book.evaluate(audience, &reading, at) else { continue };
+            next_change = next_change.min(verdict.next_change);
+            if verdict.member == reading.is_member(audience) {
+                continue;
+            }
+            let (then, earlier) = match cause {
+                Cause::Event => (Reading { before, ..reading }, at),
+                Cause::Time => (reading, Timestamp(at.0.saturating_sub(1))),
+                _ => (reading, at),
+            };
+            let after = book.terms(audience, &reading, at).unwrap_or_default();
+            let before = book.terms(audience, &then, earlier).unwrap_or_default();
+            turns.push(Turn { audience, entered: verdict.member, before, after });
+            agenda.changed(book, audience);
+        }
+        Some(Found { next_change, turns })
     }
+}
+
+/// What audiences an event may change that changed these features.
+pub(crate) fn agenda_of(book: &Rulebook, event: &Event<'_>, changed: Changed) -> Agenda {
+    let mut agenda = Agenda::default();
+    agenda.event(book, event_name(event), changed);
     if !event.traits.is_empty() {
         stated_names(event.traits).for_each(|name| agenda.stated(book, name));
     }
@@ -168,105 +259,70 @@ impl Step<'_> {
     pub(crate) fn reckon(
         &mut self,
         profile: Key,
-        mut agenda: Agenda,
+        agenda: Agenda,
         cause: Cause,
         at: Timestamp,
         before: Option<&Before>,
     ) {
-        let book = self.state.book();
-        let Some(component) = self.state.component(profile) else { return };
-        let nodes: Vec<Key> = component.members.iter().map(|member| member.node).collect();
-        let former = self.state.membership(profile).cloned().unwrap_or_default();
+        let (book, pending) = (self.state.book(), self.state.pending());
+        let mut nodes = std::mem::take(&mut self.state.scratch.nodes);
+        nodes.clear();
+        nodes.extend(
+            self.state.component(profile).into_iter().flat_map(|own| &own.members).map(|own| own.node),
+        );
         for node in &nodes {
             self.state.nodes.get(*node);
         }
-        self.state.pending();
-        let rows = nodes.iter().filter_map(|node| {
-            let row = self.state.nodes.peek(*node).present()?;
-            Some((*node, row.aggregate.as_deref()?))
-        });
-        let aggregates: Vec<(Key, &Aggregate)> = rows.collect();
-        let mut members = former.audiences.clone();
-        let mut next_change = if former.next_change > at { former.next_change } else { NEVER };
-        let mut turned = Vec::new();
-        members.retain(|member| {
-            let there = book.definition(member.audience).is_some();
-            if !there {
-                turned.push((member.audience, false, Terms::default(), Terms::default()));
-            }
-            there
-        });
-        let pending = self.state.pending.clone().unwrap_or_default();
-        while let Some(audience) = agenda.next(&book) {
-            if pending.contains(&audience) {
-                continue;
-            }
-            let reading = Reading { nodes: &aggregates, members: &members, before: None };
-            let Some(verdict) = book.evaluate(audience, &reading, at) else { continue };
-            next_change = next_change.min(verdict.next_change);
-            let place = members.binary_search_by_key(&audience, |member| member.audience);
-            if verdict.member == place.is_ok() {
-                continue;
-            }
-            let terms = book.terms(audience, &reading, at).unwrap_or_default();
-            let (then, earlier) = match cause {
-                Cause::Event => (Reading { before, ..reading }, at),
-                Cause::Time => (reading, Timestamp(at.0.saturating_sub(1))),
-                _ => (reading, at),
-            };
-            let terms_before = book.terms(audience, &then, earlier).unwrap_or_default();
-            match place {
-                Ok(index) => drop(members.remove(index)),
-                Err(index) => {
-                    members.insert(index, Member { audience, since: self.position, since_at: at });
-                }
-            }
-            turned.push((audience, verdict.member, terms_before, terms));
-            agenda.changed(&book, audience);
+        let occasion = Occasion { cause, at, before };
+        let found = self.state.find(&book, &pending, profile, &nodes, agenda, occasion);
+        self.state.scratch.nodes = nodes;
+        if let Some(found) = found {
+            self.settle_membership(&book, profile, &found, cause, at);
         }
-        let after = Membership { next_change, audiences: members };
-        self.settle_membership(&book, profile, &former, after, turned, cause, at);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the last step of one function, cut for its length")]
+    /// Takes in what was found. Mostly that is nothing, and then nothing is touched.
     fn settle_membership(
         &mut self,
         book: &Arc<Rulebook>,
         profile: Key,
-        former: &Membership,
-        after: Membership,
-        turned: Vec<(DefinitionId, bool, Terms, Terms)>,
+        found: &Found,
         cause: Cause,
         at: Timestamp,
     ) {
-        let holds =
-            |one: &Membership| one.audiences.iter().any(|own| book.suppresses(own.audience).is_some());
-        let held = cause == Cause::Definition || (!turned.is_empty() && (holds(former) || holds(&after)));
-        for (audience, entered, before, after) in &turned {
-            let version = book.definition(*audience).map_or(0, |definition| definition.version);
-            self.tally(*audience, *entered);
-            let body = Body::Audience {
-                entered: *entered,
-                audience: *audience,
-                version,
-                cause,
-                at,
-                before: *before,
-                after: *after,
-            };
-            self.emit(profile, &body);
+        let holds = |own: Option<&Membership>| {
+            own.is_some_and(|own| own.audiences.iter().any(|own| book.suppresses(own.audience).is_some()))
+        };
+        let held_before = !found.turns.is_empty() && holds(self.state.membership(profile));
+        for turn in &found.turns {
+            let audience = turn.audience;
+            let version = book.definition(audience).map_or(0, |definition| definition.version);
+            self.tally(audience, turn.entered);
+            let (entered, before, after) = (turn.entered, turn.before, turn.after);
+            self.emit(profile, &Body::Audience { entered, audience, version, cause, at, before, after });
         }
-        if *former != after {
-            let empty = after.audiences.is_empty() && after.next_change == NEVER;
-            let next = after.next_change;
+        let next_change = self.state.membership(profile).map_or(NEVER, |own| own.next_change);
+        if !found.turns.is_empty() || next_change != found.next_change {
+            let since = self.position;
             if let Some(ProfileRow::Live(_, membership)) = self.state.profiles.get_mut(profile) {
-                *membership = if empty { None } else { Some(Box::new(after)) };
+                let own = membership.get_or_insert_default();
+                own.next_change = found.next_change;
+                own.turn(found.turns.iter().map(|turn| {
+                    (
+                        turn.audience,
+                        turn.entered.then_some(Member { audience: turn.audience, since, since_at: at }),
+                    )
+                }));
+                if own.audiences.is_empty() && own.next_change == NEVER {
+                    *membership = None;
+                }
             }
-            if next != former.next_change {
+            if next_change != found.next_change {
                 self.wake(profile);
             }
         }
-        if held {
+        let held_after = !found.turns.is_empty() && holds(self.state.membership(profile));
+        if cause == Cause::Definition || held_before || held_after {
             self.hold(profile);
         }
     }

@@ -53,6 +53,7 @@ pub struct State {
     book: Option<Arc<Rulebook>>,
     /// Audiences that wait, found once.
     pub(crate) pending: Option<Arc<BTreeSet<DefinitionId>>>,
+    pub(crate) scratch: crate::reckon::Scratch,
 }
 
 impl State {
@@ -73,6 +74,7 @@ impl State {
             current: None,
             book: None,
             pending: None,
+            scratch: crate::reckon::Scratch::default(),
         }
     }
 

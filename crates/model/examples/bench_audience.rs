@@ -4,7 +4,7 @@
 
 use model::audience::{Agenda, Definition, DefinitionId, DefinitionKind, Person, Rulebook};
 use model::event::{Event, EventKind, Identifiers, Product};
-use model::feature::{FeatureStates, event_name};
+use model::feature::{Changed, FeatureStates, event_name};
 use model::id::{Key, Timestamp};
 use std::hint::black_box;
 
@@ -167,7 +167,7 @@ fn evaluating() {
     let since = cpu_ns();
     for _ in 0..ROUNDS / 4 {
         let mut agenda = Agenda::default();
-        agenda.event(&book, black_box("Product Added"));
+        agenda.event(&book, black_box("Product Added"), Changed::ALL);
         while let Some(id) = agenda.next(&book) {
             black_box(id);
         }

@@ -166,21 +166,51 @@ impl Feature {
     }
 }
 
+/// Which features of a list an event changed: each of the first 63 by itself, and of all behind them whether any did.
+/// What an event left as it was (the first of something, a largest value, one more of the same product) can change no
+/// audience.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed(u64);
+
+impl Changed {
+    const LAST: usize = 63;
+    /// Every feature.
+    pub const ALL: Self = Self(u64::MAX);
+
+    fn note(&mut self, index: usize, changed: bool) {
+        self.0 |= u64::from(changed) << index.min(Self::LAST);
+    }
+
+    /// Whether the feature in this place of the list may have changed.
+    pub fn has(self, index: usize) -> bool {
+        self.0 >> index.min(Self::LAST) & 1 == 1
+    }
+
+    /// Whether none changed.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 impl FeatureStates {
-    /// Takes in an event. `slots` are the features of its name, sorted by id (see
-    /// [`crate::audience::Rulebook::features_of`]); `at` is the event's clamped time and `now` log time.
+    /// Takes in an event, and says which of the features that changed. `slots` are the features of its name, sorted by
+    /// id (see [`crate::audience::Rulebook::features_of`]); `at` is the event's clamped time and `now` log time.
     pub fn record<'s>(
         &mut self,
         slots: impl IntoIterator<Item = &'s Slot>,
         event: &Event<'_>,
         at: Timestamp,
         now: Timestamp,
-    ) {
+    ) -> Changed {
+        let mut changed = Changed::default();
         let mut cursor = Cursor::default();
         let mut scratch = Scratch::default();
         let mut occurred = Occurred { at, now, scratch: &mut scratch };
-        for slot in slots {
-            slot.feature.contributions(event, |value| self.add(&mut cursor, slot, &mut occurred, &value));
+        for (index, slot) in slots.into_iter().enumerate() {
+            slot.feature.contributions(event, |value| {
+                changed.note(index, self.add(&mut cursor, slot, &mut occurred, &value));
+            });
         }
+        changed
     }
 }

@@ -10,7 +10,7 @@ mod oracle;
 use generate::{Metric, Raw, Rule, metrics, raws, rules};
 use model::audience::{Agenda, Definition, DefinitionId, DefinitionKind, Person, Rulebook, Terms, Verdict};
 use model::codec::{Decoder, Encoder};
-use model::feature::{FeatureId, FeatureStates, NEVER, Value};
+use model::feature::{Changed, FeatureId, FeatureStates, NEVER, Value};
 use model::id::Timestamp;
 use oracle::Worth;
 use proptest::prelude::*;
@@ -65,9 +65,9 @@ fn world(metrics: &[Metric], rules: &[Rule]) -> World {
     World { book, features, audiences }
 }
 
-fn record(book: &Rulebook, states: &mut FeatureStates, raw: &Raw, now: i64) {
+fn record(book: &Rulebook, states: &mut FeatureStates, raw: &Raw, now: i64) -> Changed {
     let event = raw.event();
-    states.record(book.features_of(&event), &event, Timestamp(raw.at), Timestamp(now));
+    states.record(book.features_of(&event), &event, Timestamp(raw.at), Timestamp(now))
 }
 
 fn is(value: &Value<'_>, worth: &Worth) -> bool {
@@ -260,9 +260,9 @@ proptest! {
             let now = Timestamp(raw.received);
             let before: Vec<_> =
                 world.audiences.iter().map(|id| world.book.evaluate(*id, &Someone(&states), now)).collect();
-            record(&world.book, &mut states[0], raw, raw.received);
+            let changed = record(&world.book, &mut states[0], raw, raw.received);
             let mut agenda = Agenda::default();
-            agenda.event(&world.book, raw.event().name);
+            agenda.event(&world.book, raw.event().name, changed);
             let mut named = Vec::new();
             while let Some(id) = agenda.next(&world.book) {
                 named.push(id);

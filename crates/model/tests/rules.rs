@@ -10,7 +10,7 @@ use model::audience::{
 };
 use model::codec::{Decoder, Encoder};
 use model::event::{Event, EventKind, Identifiers, OrderChange, OrderFact};
-use model::feature::{DISTINCT_HASHES, FeatureStates, NEVER, Value};
+use model::feature::{Changed, DISTINCT_HASHES, FeatureStates, NEVER, Value};
 use model::id::{Key, Timestamp};
 use proptest::prelude::*;
 
@@ -401,9 +401,10 @@ fn agendas_follow_traits_consent_time_and_audiences() {
         ids.sort_unstable();
         ids
     };
-    assert_eq!(named(&|agenda| agenda.event(&book, "A")), [0, 1]);
-    assert_eq!(named(&|agenda| agenda.event(&book, "B")), [4]);
-    assert_eq!(named(&|agenda| agenda.event(&book, "C")), [0; 0]);
+    assert_eq!(named(&|agenda| agenda.event(&book, "A", Changed::ALL)), [0, 1]);
+    assert_eq!(named(&|agenda| agenda.event(&book, "B", Changed::ALL)), [4]);
+    assert_eq!(named(&|agenda| agenda.event(&book, "C", Changed::ALL)), [0; 0]);
+    assert_eq!(named(&|agenda| agenda.event(&book, "A", Changed::default())), [0; 0]);
     assert_eq!(named(&|agenda| agenda.stated(&book, "plan")), [2]);
     assert_eq!(named(&|agenda| agenda.consent(&book, "Ads")), [3]);
     assert_eq!(named(&|agenda| agenda.time(&book)), [1, 4]);

@@ -2,6 +2,7 @@
 
 use crate::audience::definition::DefinitionId;
 use crate::audience::rulebook::Rulebook;
+use crate::feature::Changed;
 
 /// The audiences that may have changed for one person. Note what happened, then take audiences one by one; if one
 /// changed, note that too: what depends on it comes later.
@@ -12,10 +13,13 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// An event of this name was recorded (see [`crate::feature::event_name`]).
-    pub fn event(&mut self, book: &Rulebook, name: &str) {
-        if let Some(entry) = book.index.event(name) {
-            self.add(&entry.ranks);
+    /// An event of this name (see [`crate::feature::event_name`]) was recorded, and changed these of its features.
+    pub fn event(&mut self, book: &Rulebook, name: &str, changed: Changed) {
+        let Some(entry) = book.index.event(name).filter(|_| !changed.is_empty()) else { return };
+        for (index, ranks) in entry.ranks.iter().enumerate() {
+            if changed.has(index) {
+                self.add(ranks);
+            }
         }
     }
 

@@ -122,6 +122,11 @@ impl Rulebook {
         found.map_or(&[][..], |entry| &entry.slots).iter().map(Arc::as_ref)
     }
 
+    /// Whether this is an audience, and in force.
+    pub fn is_audience(&self, id: DefinitionId) -> bool {
+        self.index.is_audience(id)
+    }
+
     /// The slots of an audience's rule or of a named feature.
     pub fn features_in(&self, id: DefinitionId) -> impl Iterator<Item = &Slot> {
         self.definitions.get(&id).into_iter().flat_map(|compiled| compiled.slots()).map(Arc::as_ref)

@@ -63,6 +63,12 @@ impl FeatureStates {
         self.bytes.is_empty()
     }
 
+    /// Becomes a copy of another, in the memory that it has.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.bytes.capacity()
@@ -105,18 +111,19 @@ impl FeatureStates {
         (cursor, None)
     }
 
-    /// Takes one event into a feature; `cursor` is where the search begins and where the next one may.
+    /// Takes one event into a feature; `cursor` is where the search begins and where the next one may. `false` if
+    /// nothing is different now.
     pub(crate) fn add(
         &mut self,
         cursor: &mut Cursor,
         slot: &Slot,
         occurred: &mut Occurred<'_>,
         value: &Value<'_>,
-    ) {
+    ) -> bool {
         let (at, now) = (occurred.at, occurred.now);
         let (aggregation, window) = (slot.feature.aggregation, slot.feature.window);
         if window.is_some_and(|window| window.is_over(at, now)) {
-            return;
+            return false;
         }
         let (place, found) = self.locate(*cursor, slot.id);
         *cursor = place;
@@ -125,7 +132,7 @@ impl FeatureStates {
             && aggregation == Aggregation::Count
             && self.bytes.get_mut(own.clone()).is_some_and(count_one)
         {
-            return;
+            return true;
         }
         let Occurred { scratch, .. } = occurred;
         scratch.cell.clear();
@@ -134,12 +141,13 @@ impl FeatureStates {
         }
         scratch.head = scratch.cell.len();
         if !single(aggregation, at, value, &mut scratch.cell) {
-            return;
+            return false;
         }
-        match own {
-            Some(own) if self.replace(own.clone(), aggregation, scratch) => {}
-            _ => self.put(place, found, slot, &scratch.cell, now),
+        if let Some(changed) = own.and_then(|own| self.replace(own, aggregation, scratch)) {
+            return changed;
         }
+        self.put(place, found, slot, &scratch.cell, now);
+        true
     }
 
     /// Where the cell that an event belongs to is, if there is one.
@@ -169,10 +177,16 @@ impl FeatureStates {
         }
     }
 
-    /// Merges into a cell in place. `false` if its length would change, and then nothing was changed.
-    fn replace(&mut self, own: Range<usize>, aggregation: Aggregation, scratch: &mut Scratch) -> bool {
+    /// Merges into a cell in place, and says whether it is another now. `None` if its length would change, and then
+    /// nothing was changed.
+    fn replace(
+        &mut self,
+        own: Range<usize>,
+        aggregation: Aggregation,
+        scratch: &mut Scratch,
+    ) -> Option<bool> {
         let cell = scratch.cell.get(scratch.head..).unwrap_or_default();
-        let Some(bytes) = self.bytes.get(own.clone()) else { return false };
+        let bytes = self.bytes.get(own.clone())?;
         let mut gathered = Gathered::new(aggregation);
         let added =
             gathered.add(&mut Decoder::new(bytes)).and_then(|()| gathered.add(&mut Decoder::new(cell)));
@@ -180,10 +194,11 @@ impl FeatureStates {
         gathered.encode(&mut scratch.merged);
         match self.bytes.get_mut(own) {
             Some(bytes) if added.is_ok() && bytes.len() == scratch.merged.len() => {
+                let changed = bytes != &*scratch.merged;
                 bytes.copy_from_slice(&scratch.merged);
-                true
+                Some(changed)
             }
-            _ => false,
+            _ => None,
         }
     }
 

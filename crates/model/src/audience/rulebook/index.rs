@@ -18,6 +18,8 @@ pub(crate) struct Index {
     /// Audiences by rank.
     pub(crate) order: Vec<DefinitionId>,
     pub(crate) ranks: BTreeMap<DefinitionId, Rank>,
+    /// Audiences by number.
+    sorted: Vec<DefinitionId>,
     traits: BTreeMap<Box<str>, Vec<Rank>>,
     consents: BTreeMap<Box<str>, Vec<Rank>>,
     dependents: BTreeMap<DefinitionId, Vec<Rank>>,
@@ -32,28 +34,26 @@ pub(crate) struct OfEvent {
     name: Box<str>,
     /// Sorted by id.
     pub(crate) slots: Vec<Arc<Slot>>,
-    pub(crate) ranks: Vec<Rank>,
+    /// The audiences that look at each of them.
+    pub(crate) ranks: Vec<Vec<Rank>>,
 }
 
-/// An [`OfEvent`] in the making.
-#[derive(Default)]
-struct Gathering {
-    slots: BTreeMap<u32, Arc<Slot>>,
-    ranks: BTreeSet<Rank>,
-}
+/// An [`OfEvent`] in the making: slots by id, and who looks at each.
+type Gathering = BTreeMap<u32, (Arc<Slot>, BTreeSet<Rank>)>;
 
 impl Index {
     pub(crate) fn of(definitions: &BTreeMap<DefinitionId, Arc<Compiled>>) -> Self {
         let mut index = Self { order: in_order(definitions), ..Self::default() };
         index.ranks = index.order.iter().enumerate().map(|(rank, id)| (*id, rank as Rank)).collect();
+        index.sorted = index.ranks.keys().copied().collect();
         let mut events: BTreeMap<Box<str>, Gathering> = BTreeMap::new();
         for compiled in definitions.values() {
             let rank = index.ranks.get(&compiled.definition.id).copied();
             for slot in compiled.slots() {
                 for name in names_of(&slot.feature.event) {
                     let entry = events.entry(name.into()).or_default();
-                    entry.slots.insert(slot.id.0, Arc::clone(slot));
-                    entry.ranks.extend(rank);
+                    let found = entry.entry(slot.id.0);
+                    found.or_insert_with(|| (Arc::clone(slot), BTreeSet::new())).1.extend(rank);
                 }
             }
             if let (Some(rank), Body::Audience(rule)) = (rank, &compiled.body) {
@@ -62,11 +62,10 @@ impl Index {
         }
         index.events = events
             .into_iter()
-            .map(|(name, found)| OfEvent {
-                hash: xxh3_64(name.as_bytes()),
-                name,
-                slots: found.slots.into_values().collect(),
-                ranks: found.ranks.into_iter().collect(),
+            .map(|(name, found)| {
+                let (slots, ranks): (Vec<_>, Vec<_>) = found.into_values().unzip();
+                let ranks = ranks.into_iter().map(|ranks| ranks.into_iter().collect()).collect();
+                OfEvent { hash: xxh3_64(name.as_bytes()), name, slots, ranks }
             })
             .collect();
         index.events.sort_by_key(|entry| entry.hash);
@@ -94,6 +93,10 @@ impl Index {
         let from = self.events.partition_point(|entry| entry.hash < hash);
         let same = self.events.iter().skip(from).take_while(|entry| entry.hash == hash);
         same.into_iter().find(|entry| &*entry.name == name)
+    }
+
+    pub(crate) fn is_audience(&self, id: DefinitionId) -> bool {
+        self.sorted.binary_search(&id).is_ok()
     }
 
     pub(crate) fn of_trait(&self, name: &str) -> &[Rank] {

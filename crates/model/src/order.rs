@@ -6,10 +6,13 @@
 //! browser's claim makes room for the server's word. The value that an order
 //! contributes is a function of what is known of it ([`Order::contributions`]), so every change is applied as the
 //! difference between two contributions and nothing is counted twice.
+//!
+//! What features count is events, and so with orders: [`is_counted`] says which report of an order is the event.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::event::{OrderChange, OrderFact};
 use crate::id::{Key, Position, Timestamp};
+use std::collections::HashMap;
 
 /// The most refunds of one order. A browser's makes room for a server's; further ones are ignored.
 pub const MAX_REFUNDS: usize = 1_024;
@@ -20,6 +23,33 @@ pub const MAX_REPORTERS: usize = 8;
 /// The key of an order: all write keys of a shard share it.
 pub fn order_key(order_id: &str) -> Key {
     Key::of_text("order", order_id)
+}
+
+/// The key of a refund of an order.
+fn refund_key(order_id: &str, refund_id: &str) -> Key {
+    order_key(order_id).with(Key::of_text("refund", refund_id))
+}
+
+/// Whether features count an event: what is about no order always, an order and a refund once each, by the first
+/// report whose value counts. `known` says whether what the fact states was counted before, which the loop takes from
+/// the order itself ([`Order::has_counted`]) and whoever reads the log from what was read before ([`Reported`]).
+pub fn is_counted(
+    fact: Option<&OrderFact<'_>>,
+    value_counts: bool,
+    known: impl FnOnce(&OrderFact<'_>) -> bool,
+) -> bool {
+    let Some(fact) = fact else { return true };
+    value_counts && (fact.order_id.is_empty() || !known(fact))
+}
+
+/// Whether a report decides what is stated, where it was stated before by a server, by a browser, or not at all. Only
+/// an update (`again`) replaces the word of the same hand.
+fn decides(before_from_server: Option<bool>, from_server: bool, again: bool) -> bool {
+    match before_from_server {
+        None => true,
+        Some(before) if from_server => !before || again,
+        Some(before) => again && !before,
+    }
 }
 
 /// The order as somebody stated it.
@@ -153,11 +183,7 @@ impl Order {
 
     fn state(&mut self, fact: &OrderFact<'_>, report: Report, again: bool) -> Taken {
         let (first_word, displaced) = self.admit(report);
-        let decides = match self.stated {
-            None => true,
-            Some(stated) if report.from_server => !stated.from_server || again,
-            Some(stated) => again && !stated.from_server,
-        };
+        let decides = decides(self.stated.map(|stated| stated.from_server), report.from_server, again);
         if decides {
             // An update by the same hand changes the order, not when and whose it was.
             let first = self.stated.filter(|stated| stated.from_server == report.from_server);
@@ -214,7 +240,7 @@ impl Order {
             counts: report.counts,
         };
         if let Some(own) = self.refunds.iter_mut().find(|own| own.id == refund.id) {
-            if report.from_server && !own.from_server {
+            if decides(Some(own.from_server), report.from_server, false) {
                 *own = refund;
             }
             return;
@@ -231,6 +257,16 @@ impl Order {
     pub fn has_counted_refund(&self, refund_id: &str) -> bool {
         let id = Key::of_text("refund", refund_id);
         self.refunds.iter().any(|refund| refund.id == id && refund.counts)
+    }
+
+    /// Whether features have counted what a report of this order states, see [`is_counted`]. Updates and cancellations
+    /// are no orders: each is an event of its own.
+    pub fn has_counted(&self, fact: &OrderFact<'_>) -> bool {
+        match fact.change {
+            OrderChange::Completed => self.stated.is_some_and(|stated| stated.counts),
+            OrderChange::Refunded => self.has_counted_refund(fact.refund_id),
+            OrderChange::Updated | OrderChange::Cancelled => false,
+        }
     }
 
     /// Whether it was cancelled.
@@ -335,6 +371,54 @@ impl Order {
             });
         }
         Ok(order)
+    }
+}
+
+/// What a report said, as far as it matters to what features count.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    from_server: bool,
+    counts: bool,
+}
+
+/// What was reported of orders so far, for whoever reads all reports in the order of the log and has no [`Order`]s: a
+/// few bytes an order or refund. It answers [`is_counted`] as the orders would, save that an order forgets refunds
+/// beyond [`MAX_REFUNDS`].
+#[derive(Clone, Debug, Default)]
+pub struct Reported {
+    words: HashMap<Key, Word>,
+}
+
+impl Reported {
+    /// Takes in the order part of the next event, if it has one. Gives whether features count the event.
+    pub fn take(&mut self, fact: Option<&OrderFact<'_>>, from_server: bool, value_counts: bool) -> bool {
+        let counted = is_counted(fact, value_counts, |fact| self.has_counted(fact));
+        if let Some(fact) = fact.filter(|fact| !fact.order_id.is_empty()) {
+            let word = Word { from_server, counts: value_counts };
+            match fact.change {
+                OrderChange::Completed => self.say(order_key(fact.order_id), word, false),
+                OrderChange::Updated => self.say(order_key(fact.order_id), word, true),
+                OrderChange::Refunded => self.say(refund_key(fact.order_id, fact.refund_id), word, false),
+                OrderChange::Cancelled => {}
+            }
+        }
+        counted
+    }
+
+    fn has_counted(&self, fact: &OrderFact<'_>) -> bool {
+        let key = match fact.change {
+            OrderChange::Completed => order_key(fact.order_id),
+            OrderChange::Refunded => refund_key(fact.order_id, fact.refund_id),
+            OrderChange::Updated | OrderChange::Cancelled => return false,
+        };
+        self.words.get(&key).is_some_and(|word| word.counts)
+    }
+
+    fn say(&mut self, key: Key, word: Word, again: bool) {
+        let before = self.words.get(&key).map(|before| before.from_server);
+        if decides(before, word.from_server, again) {
+            self.words.insert(key, word);
+        }
     }
 }
 
@@ -463,7 +547,58 @@ mod tests {
         assert_eq!(order.refunds.len(), MAX_REFUNDS);
     }
 
+    #[test]
+    fn the_first_report_whose_value_counts_is_the_event() {
+        use OrderChange::{Cancelled, Completed, Refunded, Updated};
+        // Each report: what, refund id, from a server, its value counts. Then: which of them are events.
+        type Row<'a> = (&'a [(OrderChange, &'static str, bool, bool)], &'a [bool]);
+        let cases: [Row<'_>; 6] = [
+            (&[(Completed, "", true, true), (Completed, "", true, true)], &[true, false]),
+            (&[(Completed, "", false, false), (Completed, "", true, true)], &[false, true]),
+            (&[(Completed, "", false, true), (Completed, "", true, true)], &[true, false]),
+            (&[(Updated, "", true, true), (Completed, "", true, true)], &[true, false]),
+            (&[(Cancelled, "", true, true), (Cancelled, "", true, true)], &[true, true]),
+            (
+                &[(Refunded, "a", true, true), (Refunded, "b", true, true), (Refunded, "a", true, true)],
+                &[true, true, false],
+            ),
+        ];
+        for (reports, expected) in cases {
+            let mut reported = Reported::default();
+            let counted = reports.iter().map(|(change, refund, from_server, counts)| {
+                reported.take(Some(&fact(*change, refund, 1)), *from_server, *counts)
+            });
+            assert_eq!(counted.collect::<Vec<_>>(), expected, "{reports:?}");
+        }
+        let mut reported = Reported::default();
+        let nameless = OrderFact { order_id: "", ..fact(Completed, "", 1) };
+        for (fact, counts, expected) in
+            [(None, false, true), (Some(&nameless), true, true), (Some(&nameless), false, false)]
+        {
+            assert_eq!(reported.take(fact, true, counts), expected, "{fact:?}");
+            assert_eq!(reported.take(fact, true, counts), expected, "{fact:?} again");
+        }
+    }
+
     proptest! {
+        /// Who reads the log counts what the loop counted with the orders before it.
+        #[test]
+        fn what_was_reported_counts_as_the_orders_do(
+            reports in prop::collection::vec((0_u8..4, 0_usize..3, 0_usize..2, any::<bool>(), any::<bool>()), 0..40),
+        ) {
+            let changes = [OrderChange::Completed, OrderChange::Updated, OrderChange::Cancelled, OrderChange::Refunded];
+            let mut orders = [Order::default(), Order::default()];
+            let mut reported = Reported::default();
+            for (position, (change, refund, order, server, counts)) in reports.iter().enumerate() {
+                let refund_id = if *change == 3 { ["a", "b", "c"][*refund] } else { "" };
+                let fact = OrderFact { order_id: ["1", "2"][*order], ..fact(changes[usize::from(*change)], refund_id, 1) };
+                let order = &mut orders[*order];
+                let counted = is_counted(Some(&fact), *counts, |fact| order.has_counted(fact));
+                prop_assert_eq!(reported.take(Some(&fact), *server, *counts), counted, "report {}", position);
+                order.take(&fact, Report { counts: *counts, ..report(*server, position as u64) });
+            }
+        }
+
         #[test]
         fn repeats_add_nothing_and_orders_read_back(reports in prop::collection::vec((0_u8..4, 0_usize..3, -5_i64..200, any::<bool>()), 0..12)) {
             let changes = [OrderChange::Completed, OrderChange::Updated, OrderChange::Cancelled, OrderChange::Refunded];

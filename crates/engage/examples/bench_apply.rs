@@ -115,7 +115,7 @@ fn define(state: &mut State, number: usize, rule: &str) {
     let Some(Reply::Defined(definition, _)) = reply else { panic!("{rule}: {reply:?}") };
     let stretch = Stretch { from: Position(0), to: AT_DEFINITION, parts: (0, PARTS), nodes: Vec::new() };
     // Only what asks for new features has something to gather; the others refuse a stretch, and that is fine.
-    apply_command(state, Operation::Gather { definition, stretch });
+    apply_command(state, Operation::Gather { definitions: vec![definition], stretch });
     reply = apply_command(state, Operation::Backfilled { definition, chunks: 0 });
     assert!(matches!(reply, Some(Reply::Backfill(..))), "{rule}: {reply:?}");
 }

@@ -1,6 +1,6 @@
 //! What operators can ask for, and what they are answered. Commands are records: replayed like any other.
 
-use crate::define::{Draft, Gathered, MAX_CHUNK, Stretch};
+use crate::define::{Draft, Stretch, decode_ids, decode_people, encode_ids};
 use crate::destination::{self, Destination};
 use crate::resolve::Step;
 use crate::settings::{
@@ -10,7 +10,6 @@ use crate::state::Answered;
 use crate::view::Change;
 use model::audience::{DefinitionError, DefinitionId};
 use model::codec::{DecodeError, Decoder, Encoder};
-use model::feature::FeatureStates;
 use model::id::{Key, Position};
 use model::identity::{IdentitySettings, SettingsError};
 use model::suppression::SuppressionSettings;
@@ -57,27 +56,30 @@ pub enum Operation {
     DefineDestination(Destination),
     /// Removes the destination of that name.
     RemoveDestination(String),
-    /// Hands in what nodes gathered in older events, for a definition that needs it.
+    /// Hands in what nodes gathered in older events, for definitions that need it.
     Gather {
-        /// The definition.
-        definition: DefinitionId,
+        /// The definitions, at most [`crate::MAX_TOGETHER`], all of which stand where the stretch and its parts begin.
+        definitions: Vec<DefinitionId>,
         /// What they gathered in which events.
         stretch: Stretch,
     },
-    /// Finds the audiences of a definition for some people.
+    /// Finds the audiences of definitions for some people.
     Reckon {
-        /// The definition.
-        definition: DefinitionId,
-        /// Counts from 0.
-        chunk: u64,
+        /// The definitions, at most [`crate::MAX_TOGETHER`], all of which stand at `from`.
+        definitions: Vec<DefinitionId>,
+        /// How far the definitions were: a number that only grows and that means something to whoever names people,
+        /// e.g. the place behind the last one named.
+        from: u64,
+        /// How far they are with these people.
+        to: u64,
         /// Profiles, at most [`crate::MAX_CHUNK`].
         people: Vec<Key>,
     },
-    /// The audiences of a definition have been found for everybody, in so many chunks.
+    /// The audiences of a definition have been found for everybody.
     Backfilled {
         /// The definition.
         definition: DefinitionId,
-        /// How many.
+        /// How far the last of [`Operation::Reckon`] went.
         chunks: u64,
     },
 }
@@ -170,23 +172,16 @@ impl Operation {
                 encoder.u8(17);
                 encoder.text(name);
             }
-            Self::Gather { definition, stretch: Stretch { from, to, parts, nodes } } => {
-                encoder.u8(13);
-                encoder.u32(definition.0);
-                encoder.u64(from.0);
-                encoder.u64(to.0);
-                encoder.u32(parts.0);
-                encoder.u32(parts.1);
-                encoder.varint(nodes.len() as u64);
-                for one in nodes {
-                    encoder.u128(one.node.0);
-                    one.features.encode(encoder);
-                }
+            Self::Gather { definitions, stretch } => {
+                encoder.u8(18);
+                encode_ids(definitions, encoder);
+                stretch.encode(encoder);
             }
-            Self::Reckon { definition, chunk, people } => {
-                encoder.u8(14);
-                encoder.u32(definition.0);
-                encoder.u64(*chunk);
+            Self::Reckon { definitions, from, to, people } => {
+                encoder.u8(19);
+                encode_ids(definitions, encoder);
+                encoder.u64(*from);
+                encoder.u64(*to);
                 encoder.varint(people.len() as u64);
                 people.iter().for_each(|profile| encoder.u128(profile.0));
             }
@@ -275,22 +270,22 @@ impl Command {
             12 => Operation::RemoveDefinition(decoder.text()?.to_owned()),
             16 => Operation::DefineDestination(Destination::decode(decoder)?),
             17 => Operation::RemoveDestination(decoder.text()?.to_owned()),
+            // Records of one definition, as they were once written: its chunks were counted.
             13 => Operation::Gather {
-                definition: DefinitionId(decoder.u32()?),
-                stretch: Stretch {
-                    from: Position(decoder.u64()?),
-                    to: Position(decoder.u64()?),
-                    parts: (decoder.u32()?, decoder.u32()?),
-                    nodes: chunk(decoder, |decoder| {
-                        let node = Key(decoder.u128()?);
-                        Ok(Gathered { node, features: FeatureStates::decode(decoder)? })
-                    })?,
-                },
+                definitions: vec![DefinitionId(decoder.u32()?)],
+                stretch: Stretch::decode(decoder)?,
             },
-            14 => Operation::Reckon {
-                definition: DefinitionId(decoder.u32()?),
-                chunk: decoder.u64()?,
-                people: chunk(decoder, |decoder| decoder.u128().map(Key))?,
+            14 => {
+                let (definitions, from) = (vec![DefinitionId(decoder.u32()?)], decoder.u64()?);
+                let to = from.saturating_add(1);
+                Operation::Reckon { definitions, from, to, people: decode_people(decoder)? }
+            }
+            18 => Operation::Gather { definitions: decode_ids(decoder)?, stretch: Stretch::decode(decoder)? },
+            19 => Operation::Reckon {
+                definitions: decode_ids(decoder)?,
+                from: decoder.u64()?,
+                to: decoder.u64()?,
+                people: decode_people(decoder)?,
             },
             15 => Operation::Backfilled { definition: DefinitionId(decoder.u32()?), chunks: decoder.u64()? },
             other => return Err(DecodeError::Unknown(u64::from(other))),
@@ -403,17 +398,6 @@ impl From<DefinitionError> for CommandError {
     }
 }
 
-fn chunk<'a, T>(
-    decoder: &mut Decoder<'a>,
-    read: impl Fn(&mut Decoder<'a>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    let count = decoder.count()?;
-    if count > MAX_CHUNK {
-        return Err(DecodeError::Overlong);
-    }
-    (0..count).map(|_| read(decoder)).collect()
-}
-
 impl From<SettingsError> for CommandError {
     fn from(error: SettingsError) -> Self {
         Self::Invalid(error.to_string())
@@ -454,9 +438,9 @@ impl Step<'_> {
             Operation::Erase(who) => return self.erase(who),
             Operation::Define(draft) => return self.define(&draft),
             Operation::RemoveDefinition(name) => return self.remove_definition(&name),
-            Operation::Gather { definition, stretch } => return self.gather(definition, stretch),
-            Operation::Reckon { definition, chunk, people } => {
-                return self.reckon_chunk(definition, chunk, &people);
+            Operation::Gather { definitions, stretch } => return self.gather(&definitions, stretch),
+            Operation::Reckon { definitions, from, to, people } => {
+                return self.reckon_chunk(&definitions, (from, to), &people);
             }
             Operation::Backfilled { definition, chunks } => return self.backfilled(definition, chunks),
             Operation::DefineWriteKey(key) => define_write_key(&mut settings, key)?,

@@ -3,35 +3,28 @@
 //! A definition may ask for something that was never kept. Then it waits: somebody outside reads the older events and
 //! hands their aggregates in as records ([`Operation::Gather`]), and afterwards names everybody, a chunk at a time
 //! ([`Operation::Reckon`]). Only what these records say enters the state, so a replay is exact. A chunk that was handed
-//! in before is answered and changes nothing, so whoever hands them in may start again after a crash.
+//! in before is answered and changes nothing, so whoever hands them in may start again after a crash, where the rows say.
+//! Definitions that wait together share these records, see `gather`.
 //!
 //! [`Operation::Gather`]: crate::Operation::Gather
 //! [`Operation::Reckon`]: crate::Operation::Reckon
 
+mod gather;
+
+pub use gather::{Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
+pub(crate) use gather::{decode_ids, decode_people, encode_ids};
+
 use crate::command::{CommandError, Reply};
-use crate::effect::Cause;
 use crate::membership::{Backfill, key_of};
-use crate::redact::Extent;
 use crate::resolve::Step;
 use crate::state::State;
 use crate::view::Change;
-use model::audience::{Agenda, Changes, Definition, DefinitionError, DefinitionId, DefinitionKind, Rulebook};
+use model::audience::{Changes, Definition, DefinitionError, DefinitionId, DefinitionKind, Rulebook};
 use model::codec::{DecodeError, Decoder, Encoder};
-use model::feature::{FeatureId, FeatureStates};
-use model::id::{Key, Position};
+use model::feature::FeatureId;
+use model::id::Position;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// What the nodes of one stretch of events gathered is handed in by parts: the upper ten bits of the node's key.
-pub const PARTS: u32 = 1_024;
-
-/// The part that a node belongs to.
-pub fn part_of(node: Key) -> u32 {
-    (node.0 >> 118) as u32
-}
-
-/// The most people or nodes that one chunk names.
-pub const MAX_CHUNK: usize = 1_024;
 
 /// What is to be defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,28 +77,6 @@ impl Draft {
         let definition = Definition { id, name: self.name.as_str().into(), version, kind: self.kind.clone() };
         book.define(definition).map(|changed| Drafted { changed: Some(changed), id, version })
     }
-}
-
-/// What nodes gathered in the events of `[from, to)`, for the parts `[parts.0, parts.1)` of all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// The first event.
-    pub from: Position,
-    /// Behind the last one.
-    pub to: Position,
-    /// See [`PARTS`]. With the last part, the stretch is done.
-    pub parts: (u32, u32),
-    /// At most [`MAX_CHUNK`].
-    pub nodes: Vec<Gathered>,
-}
-
-/// What one node gathered in older events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gathered {
-    /// The node.
-    pub node: Key,
-    /// What it gathered.
-    pub features: FeatureStates,
 }
 
 impl State {
@@ -183,7 +154,7 @@ impl Step<'_> {
         self.put_backfill(id, Some(row));
     }
 
-    fn put_backfill(&mut self, id: DefinitionId, row: Option<Backfill>) {
+    pub(crate) fn put_backfill(&mut self, id: DefinitionId, row: Option<Backfill>) {
         self.outcome.changes.push(Change::Backfill { definition: id, row: row.clone() });
         match row {
             Some(row) => self.state.backfills.insert(key_of(id), row),
@@ -192,85 +163,7 @@ impl Step<'_> {
         self.state.pending = None;
     }
 
-    /// Takes in what nodes gathered in a stretch of events.
-    pub(crate) fn gather(&mut self, id: DefinitionId, stretch: Stretch) -> Result<Reply, CommandError> {
-        let Stretch { from, to, parts, nodes: gathered } = stretch;
-        let mut row = self.backfill(id)?;
-        let next = row.read_to == from && row.chunks == u64::from(parts.0);
-        let sane = from < to && to <= row.defined_at && parts.0 < parts.1 && parts.1 <= PARTS;
-        if !next || !sane || !row.is_gathering() {
-            return Ok(Reply::Backfill(row.read_to, row.chunks));
-        }
-        let book = self.state.book();
-        for one in &gathered {
-            // What was gathered before the node was erased stays erased. Within a chunk whoever gathers sees to that.
-            let erased = self.state.erased(one.node).filter(|erased| erased.extent != Extent::Session);
-            if erased.is_some_and(|erased| erased.position >= to) {
-                continue;
-            }
-            let Some(node) = self.state.nodes.get_mut(one.node) else { continue };
-            book.merge(&mut node.aggregate_mut().features, &one.features, self.now);
-        }
-        row.chunks = u64::from(parts.1);
-        if parts.1 == PARTS {
-            row.read_to = to;
-            row.chunks = 0;
-        }
-        let reply = Reply::Backfill(row.read_to, row.chunks);
-        self.put_backfill(id, Some(row));
-        Ok(reply)
-    }
-
-    /// Finds the audiences of a definition for some people.
-    pub(crate) fn reckon_chunk(
-        &mut self,
-        id: DefinitionId,
-        chunk: u64,
-        people: &[Key],
-    ) -> Result<Reply, CommandError> {
-        let mut row = self.backfill(id)?;
-        if row.chunks != chunk || row.is_gathering() {
-            return Ok(Reply::Backfill(row.read_to, row.chunks));
-        }
-        let book = self.state.book();
-        for profile in people {
-            let profile = self.state.follow(*profile);
-            if row.sweep {
-                self.sweep(&book, profile);
-            }
-            self.catch_up(profile);
-            let mut agenda = Agenda::default();
-            row.audiences.iter().for_each(|audience| agenda.audience(&book, *audience));
-            self.reckon(profile, agenda, Cause::Definition, self.now, None);
-        }
-        row.chunks += 1;
-        let reply = Reply::Backfill(row.read_to, row.chunks);
-        self.put_backfill(id, Some(row));
-        Ok(reply)
-    }
-
-    /// Forgets what the nodes of a profile keep of features that are no more. No value changes.
-    fn sweep(&mut self, book: &Rulebook, profile: Key) {
-        let members = self.state.component(profile).map(|component| component.members.clone());
-        for member in members.unwrap_or_default() {
-            let row = self.state.nodes.get_mut(member.node);
-            if let Some(aggregate) = row.and_then(|row| row.aggregate.as_mut()) {
-                book.sweep(&mut aggregate.features, self.now);
-            }
-        }
-    }
-
-    /// Everybody has been gone through.
-    pub(crate) fn backfilled(&mut self, id: DefinitionId, chunks: u64) -> Result<Reply, CommandError> {
-        let row = self.backfill(id)?;
-        if row.chunks == chunks && !row.is_gathering() {
-            self.put_backfill(id, None);
-        }
-        Ok(Reply::Backfill(row.read_to, row.chunks))
-    }
-
-    fn backfill(&mut self, id: DefinitionId) -> Result<Backfill, CommandError> {
-        let row = self.state.backfills.get(key_of(id)).cloned();
-        row.ok_or_else(|| CommandError::Unknown("back-fill".to_owned()))
+    pub(crate) fn backfill_row(&mut self, id: DefinitionId) -> Option<Backfill> {
+        self.state.backfills.get(key_of(id)).cloned()
     }
 }

@@ -30,7 +30,7 @@ mod suppress;
 mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
-pub use define::{Draft, Drafted, Gathered, MAX_CHUNK, PARTS, Stretch, part_of};
+pub use define::{Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
 pub use destination::{Destination, DestinationKind, MAX_DESTINATIONS, SendingClass};
 pub use engine::{AsOf, Machine, Outcome};
 pub use machine::Engage;

@@ -5,8 +5,8 @@ use super::naive::DAY_US;
 use super::shard::{Happening, Id, Shard, browser, email, user};
 use engage::effect::{Body, Cause};
 use engage::{
-    AudienceRead, CommandError, Decision, Draft, Explanation, Extent, Gathered, Operation, PARTS, PROFILES,
-    Parting, ProfileRow, Query, Reply, Stretch, part_of,
+    AudienceRead, Backfill, CommandError, Decision, Draft, Explanation, Extent, Gathered, Operation, PARTS,
+    PROFILES, Parting, ProfileRow, Query, Reply, Stretch, part_of,
 };
 use model::audience::{DefinitionId, DefinitionKind, Suppress};
 use model::event::{Event, OrderChange};
@@ -45,73 +45,97 @@ fn define_all(shard: &mut Shard) {
 
 /// Does what the thread of a server does: reads older events, hands in what nodes gathered, names everybody.
 fn back_fill(shard: &mut Shard, chunk: usize) {
-    let mut rows = shard.view.backfills();
-    rows.sort_by_key(|row| row.defined_at);
-    for row in rows {
-        if row.is_gathering() {
-            gather(shard, &row, chunk);
-        }
-        let rows = shard.state.dump().into_iter();
-        let live = rows.filter(|(table, _, row)| *table == PROFILES.0 && ProfileRow::is_live(row));
-        let people: Vec<Key> = live.map(|(_, key, _)| key).collect();
-        let mut chunks = 0;
-        for people in people.chunks(chunk) {
-            let reckon =
-                Operation::Reckon { definition: row.definition, chunk: chunks, people: people.to_vec() };
-            chunks += 1;
-            for _again in 0..2 {
-                let reply = shard.command(reckon.clone());
-                assert!(matches!(reply, Reply::Backfill(_, told) if told == chunks), "{reply:?}");
-            }
-        }
-        shard.command(Operation::Backfilled { definition: row.definition, chunks });
-    }
+    while back_fill_step(shard, chunk) {}
     assert_eq!(shard.view.backfills(), []);
 }
 
-fn gather(shard: &mut Shard, row: &engage::Backfill, chunk: usize) {
-    let book = shard.view.book();
-    let mut from = Position(0);
-    while from < row.defined_at {
-        let to = Position((from.0 + chunk as u64).min(row.defined_at.0));
-        let mut states: BTreeMap<Key, FeatureStates> = BTreeMap::new();
-        let mut orders = BTreeSet::new();
-        for position in 0..to.0 {
-            for node in erased_at(shard, position) {
-                states.remove(&node);
-            }
-            let (kind, received_at, body) = &shard.log[position as usize];
-            let Some(subject) = shard.subjects[position as usize].filter(|_| *kind == RecordKind::EVENT)
-            else {
-                continue;
-            };
-            let event = Event::decode(body).unwrap();
-            let repeated = event.order.as_ref().is_some_and(|fact| {
-                let id = if fact.change == OrderChange::Refunded { fact.refund_id } else { "" };
-                let repeats = matches!(fact.change, OrderChange::Completed | OrderChange::Refunded);
-                !event.value_counts || (repeats && !orders.insert((fact.order_id.to_owned(), id.to_owned())))
-            });
-            if position < from.0 || repeated {
-                continue;
-            }
-            let at = event.clamped_at(*received_at, model::event::MAX_AGE_US);
-            let slots = book.features_of(&event).filter(|slot| row.features.contains(&slot.id));
-            states.entry(subject.part).or_default().record(slots, &event, at, *received_at);
-        }
-        for parts in [(0, 300), (300, PARTS)] {
-            let own = states.iter().filter(|(node, _)| (parts.0..parts.1).contains(&part_of(**node)));
-            let nodes =
-                own.map(|(node, features)| Gathered { node: *node, features: features.clone() }).collect();
-            let stretch = Stretch { from, to, parts, nodes };
-            let operation = Operation::Gather { definition: row.definition, stretch };
-            for _again in 0..2 {
-                let told = shard.command(operation.clone());
-                let expected = if parts.1 == PARTS { (to, 0) } else { (from, u64::from(parts.1)) };
-                assert_eq!(told, Reply::Backfill(expected.0, expected.1));
-            }
-        }
-        from = to;
+/// Hands in one record, as a thread would that knows nothing but the rows: so between any two, it may have crashed.
+/// `false` if there is nothing to do.
+fn back_fill_step(shard: &mut Shard, chunk: usize) -> bool {
+    let mut rows = shard.view.backfills();
+    rows.sort_by_key(|row| row.defined_at);
+    let stands = |row: &Backfill| (row.read_to, row.chunks);
+    if let Some(stand) = rows.iter().filter(|row| row.is_gathering()).map(stands).min() {
+        rows.retain(|row| row.is_gathering() && stands(row) == stand);
+        gather(shard, &rows, chunk);
+        return true;
     }
+    let Some(from) = rows.iter().map(|row| row.chunks).min() else { return false };
+    let definitions = |rows: &[Backfill]| rows.iter().map(|row| row.definition).collect::<Vec<_>>();
+    if from == u64::MAX {
+        for definition in definitions(&rows) {
+            let reply = shard.command(Operation::Backfilled { definition, chunks: u64::MAX });
+            assert!(matches!(reply, Reply::Backfill(_, u64::MAX)), "{reply:?}");
+        }
+        return true;
+    }
+    let place_of = |key: &Key| (key.0 >> 64) as u64;
+    let joint = rows.iter().map(|row| row.chunks).filter(|place| *place > from).min().unwrap_or(u64::MAX);
+    rows.retain(|row| row.chunks == from);
+    let all = shard.state.dump().into_iter();
+    let live = all.filter(|(table, _, row)| *table == PROFILES.0 && ProfileRow::is_live(row));
+    let mut people: Vec<Key> = live.map(|(_, key, _)| key).collect();
+    people.retain(|key| (from..joint).contains(&place_of(key)));
+    people.sort_unstable();
+    let to = people.get(chunk).map_or(joint, place_of);
+    people.truncate(chunk);
+    let reckon = Operation::Reckon { definitions: definitions(&rows), from, to, people };
+    for _again in 0..2 {
+        let reply = shard.command(reckon.clone());
+        assert!(matches!(reply, Reply::Backfill(_, told) if told == to), "{reply:?}");
+    }
+    true
+}
+
+/// Hands in a half of what nodes gathered in the next stretch, for rows that stand at the same place.
+fn gather(shard: &mut Shard, rows: &[Backfill], chunk: usize) {
+    let from = rows[0].read_to;
+    let last = rows.iter().map(|row| row.defined_at.0).max().unwrap();
+    let to = Position(((from.0 / chunk as u64 + 1) * chunk as u64).min(last));
+    let parts = if rows[0].chunks == 0 { (0, 300) } else { (300, PARTS) };
+    let states = gathered(shard, rows, from, to);
+    let own = states.iter().filter(|(node, _)| (parts.0..parts.1).contains(&part_of(**node)));
+    let nodes = own.map(|(node, features)| Gathered { node: *node, features: features.clone() }).collect();
+    let stretch = Stretch { from, to, parts, nodes };
+    let definitions = rows.iter().map(|row| row.definition).collect();
+    let operation = Operation::Gather { definitions, stretch };
+    for _again in 0..2 {
+        let told = shard.command(operation.clone());
+        let (read_to, part) = if parts.1 == PARTS { (to.min(rows[0].defined_at), 0) } else { (from, 300) };
+        assert_eq!(told, Reply::Backfill(read_to, part));
+    }
+}
+
+/// What nodes gathered in a stretch, for each definition up to where it was made.
+fn gathered(shard: &Shard, rows: &[Backfill], from: Position, to: Position) -> BTreeMap<Key, FeatureStates> {
+    let book = shard.view.book();
+    let mut states: BTreeMap<Key, FeatureStates> = BTreeMap::new();
+    let mut orders = BTreeSet::new();
+    for position in 0..to.0 {
+        for node in erased_at(shard, position) {
+            states.remove(&node);
+        }
+        let (kind, received_at, body) = &shard.log[position as usize];
+        let Some(subject) = shard.subjects[position as usize].filter(|_| *kind == RecordKind::EVENT) else {
+            continue;
+        };
+        let event = Event::decode(body).unwrap();
+        let repeated = event.order.as_ref().is_some_and(|fact| {
+            let id = if fact.change == OrderChange::Refunded { fact.refund_id } else { "" };
+            let repeats = matches!(fact.change, OrderChange::Completed | OrderChange::Refunded);
+            !event.value_counts || (repeats && !orders.insert((fact.order_id.to_owned(), id.to_owned())))
+        });
+        if position < from.0 || repeated {
+            continue;
+        }
+        let at = event.clamped_at(*received_at, model::event::MAX_AGE_US);
+        let wanted = |row: &Backfill, slot: &model::feature::Slot| {
+            row.features.contains(&slot.id) && position < row.defined_at.0
+        };
+        let slots = book.features_of(&event).filter(|slot| rows.iter().any(|row| wanted(row, slot)));
+        states.entry(subject.part).or_default().record(slots, &event, at, *received_at);
+    }
+    states
 }
 
 /// Nodes that the record at a position erased.
@@ -330,6 +354,126 @@ proptest! {
         late.advance(to);
         prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
         prop_assert!(told(&late).len() == told(&early).len());
+    }
+}
+
+proptest! {
+    /// Defined one after the other, with anything between them: each joins the others in a record wherever they meet.
+    /// Whoever hands the records in knows nothing but the rows, so this is also any number of crashes.
+    #[test]
+    fn definitions_that_share_records_are_as_good_as_early_ones(
+        before in prop::collection::vec(any_step(), 0..20),
+        between in prop::collection::vec((any_step(), prop::option::of(0..RULES.len()), 0_usize..6), 0..12),
+        chunk in 1_usize..9,
+    ) {
+        let (mut early, mut late) = (Shard::new(), Shard::new());
+        define_all(&mut early);
+        back_fill(&mut early, 4);
+        // The same log time for the same steps, although one has had more commands.
+        let day = |number: i64| Timestamp(super::shard::START + number * DAY_US);
+        for shard in [&mut early, &mut late] {
+            shard.advance(day(1));
+            before.iter().for_each(|step| take(shard, step));
+        }
+        let mut defined = 0;
+        let mut number = 100;
+        for (step, define_to, records) in &between {
+            // Rules look at others that were defined before them, so they come in their order.
+            while define_to.is_some_and(|to| defined <= to) {
+                define(&mut late, RULES[defined].0, RULES[defined].1, None);
+                defined += 1;
+            }
+            for shard in [&mut early, &mut late] {
+                shard.advance(day(number));
+                take(shard, step);
+            }
+            for _ in 0..*records {
+                back_fill_step(&mut late, chunk);
+            }
+            number += 2;
+        }
+        for (name, rule) in &RULES[defined..] {
+            define(&mut late, name, rule, None);
+        }
+        back_fill(&mut late, chunk);
+        for shard in [&mut early, &mut late] {
+            shard.advance(day(number + 2));
+        }
+        prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
+        prop_assert_eq!(told(&late).len(), told(&early).len());
+    }
+}
+
+#[test]
+fn others_may_be_changed_and_removed_while_definitions_are_found_together() {
+    let mut shard = Shard::new();
+    let views = r#"count("View") > 0"#;
+    define(&mut shard, "done", r#"count("View", "7d") > 0"#, None);
+    define(&mut shard, "changed", r#"count("Buy") > 0"#, None);
+    back_fill(&mut shard, 8);
+    for number in 0..4 {
+        shard.happen(&Happening { name: "View", ..Happening::of(&[user(number)], true) });
+    }
+    define(&mut shard, "first", views, None);
+    define(&mut shard, "second", r#"count("View") > 0 && !audience("done")"#, None);
+    define(&mut shard, "third", r#"count("View", "2d") > 0"#, None);
+    for _ in 0..2 {
+        assert!(back_fill_step(&mut shard, 3));
+    }
+    let refused = |reply: Reply| matches!(reply, Reply::Refused(_));
+    let before = shard.state.dump();
+    assert!(refused(shard.command(Operation::RemoveDefinition("third".to_owned()))), "it is being found");
+    assert!(refused(define(&mut shard, "first", r#"count("View") > 1"#, None)), "it is being found");
+    assert!(refused(shard.command(Operation::RemoveDefinition("done".to_owned()))), "another looks at it");
+    assert_eq!(shard.state.dump(), before);
+    // What others look at nothing of may come and go; one joins those that are being found.
+    define(&mut shard, "changed", r#"count("View") > 0 && count("View", "9d") > 0"#, None);
+    for _ in 0..3 {
+        assert!(back_fill_step(&mut shard, 3));
+    }
+    let stands = shard.view.backfills();
+    let unlike = Operation::Reckon {
+        definitions: stands.iter().map(|row| row.definition).collect(),
+        from: 0,
+        to: 1,
+        people: vec![Key(1)],
+    };
+    let before = shard.state.dump();
+    assert!(matches!(shard.command(unlike), Reply::Backfill(..)), "all stand there, or nothing happens");
+    assert_eq!(shard.state.dump(), before);
+    back_fill(&mut shard, 3);
+    assert_eq!(
+        shard.command(Operation::RemoveDefinition("third".to_owned())),
+        Reply::Defined(DefinitionId(4), 1)
+    );
+    define(&mut shard, "fourth", views, None);
+    back_fill(&mut shard, 2);
+    for (id, all) in memberships(&mut shard, &(0..4).map(user).collect::<Vec<_>>()) {
+        assert_eq!(all, ["done", "changed", "first", "fourth"], "{id:?}");
+    }
+}
+
+#[test]
+fn records_of_one_definition_as_they_were_once_written_read_as_today() {
+    let encoded = |tag: u8, rest: &[u8]| [&[1][..], &[0; 16], &[tag], &7_u32.to_le_bytes(), rest].concat();
+    let people = [&3_u64.to_le_bytes()[..], &[1], &9_u128.to_le_bytes()].concat();
+    let stretch =
+        [&5_u64.to_le_bytes()[..], &8_u64.to_le_bytes(), &0_u32.to_le_bytes(), &4_u32.to_le_bytes(), &[0]];
+    let definitions = vec![DefinitionId(7)];
+    let stretch_read = Stretch { from: Position(5), to: Position(8), parts: (0, 4), nodes: Vec::new() };
+    let cases = [
+        (
+            encoded(13, &stretch.concat()),
+            Operation::Gather { definitions: definitions.clone(), stretch: stretch_read },
+        ),
+        (encoded(14, &people), Operation::Reckon { definitions, from: 3, to: 4, people: vec![Key(9)] }),
+    ];
+    for (bytes, operation) in cases {
+        let command = engage::Command { idempotency: Key(0), operation };
+        assert_eq!(engage::Command::decode(&bytes), Ok(command.clone()));
+        let mut today = Vec::new();
+        command.encode(&mut today);
+        assert_eq!(engage::Command::decode(&today), Ok(command));
     }
 }
 

@@ -227,7 +227,8 @@ fn audience(view: &View, book: &Rulebook, definition: &Definition) -> AudienceSh
         backfill: backfill.map(|row| BackfillShown {
             defined_at_position: row.defined_at.0,
             read_to_position: if row.features.is_empty() { row.defined_at.0 } else { row.read_to.0 },
-            chunks: row.chunks,
+            // People are gone through by key, and keys are spread evenly.
+            people_percent: if row.is_gathering() { 0 } else { (row.chunks >> 32) as u32 / (u32::MAX / 100) },
         }),
     }
 }

@@ -177,8 +177,8 @@ wire! {
         defined_at_position: u64,
         /// Older events before this position have been read.
         read_to_position: u64,
-        /// Chunks of people that have been gone through since.
-        chunks: u64,
+        /// How many percent of the people have been gone through since.
+        people_percent: u32,
     }
 
     /// An audience.

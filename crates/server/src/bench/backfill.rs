@@ -2,7 +2,8 @@
 //! the end they must be what the same rules are that were there from the beginning.
 //!
 //! The twins look at features of their own: their filters name a value that never occurs, another one for each. So
-//! the later ones find nothing kept, and read the log. POSTs are measured before and during, at the same pace.
+//! the later ones find nothing kept, and read the log. POSTs are measured before and during, at the same pace. The kill
+//! comes while people are gone through, with most of them done.
 
 use super::audiences::{self, Audience};
 use super::load::{LaneResult, Load};
@@ -32,6 +33,10 @@ const BACKFILL_TIMEOUT: Duration = Duration::from_secs(2 * 3_600);
 const WARM_UP: Duration = Duration::from_secs(3);
 /// How often it is looked at how far the server is.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The server is killed when the back-fill is so far on average, reading older events being one half of it.
+const KILL_AT: f64 = 0.75;
+/// How often it is said how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// People who are compared one by one.
 const COMPARED_PEOPLE: u64 = 1_000;
 /// Time goes by between two answers, and may change both twins: a difference must be seen so often in a row.
@@ -134,30 +139,46 @@ impl Run<'_> {
             slowest = slowest.max(asked.elapsed());
         }
         self.report.detail("definition_slowest", "ms", slowest.as_secs_f64() * 1e3);
-        let (half, mut last) = (late.len() as u64 / 2, None);
-        let pending = loop {
-            let pending = audiences::pending(&server)?;
-            if pending <= half {
-                break pending;
+        let used_before = server.usage()?;
+        let begun = Instant::now();
+        let mut said = Instant::now();
+        let reached = loop {
+            let reached = done_part(&server)?;
+            if reached >= KILL_AT {
+                break reached;
             }
             if started.elapsed() > BACKFILL_TIMEOUT {
-                bail!("{pending} definitions do not hold for everybody after two hours");
+                bail!("only {:.0} % of everybody is found after two hours", reached * 100.0);
             }
-            audiences::say_pending(pending, &mut last, started, &self.progress);
+            if said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                let seconds = started.elapsed().as_secs();
+                self.progress.step(&format!("  {:.0} % after {seconds} s", reached * 100.0));
+            }
             std::thread::sleep(LOOK_EVERY);
         };
+        let pending = audiences::pending(&server)?;
         if pending == 0 {
             bail!("everybody was found before the server could be killed: use more people");
+        }
+        let used = server.usage()?.since(&used_before);
+        let share = |cpu_ns: u64| cpu_ns as f64 / begun.elapsed().as_nanos().max(1) as f64;
+        self.report.detail("during_cpu", "cores", share(used.cpu_ns));
+        for thread in ["backfill", "apply", "commit", "checkpoint"] {
+            let cpu_ns = used.threads.get(thread).map_or(0, |thread| thread.cpu_ns);
+            self.report.detail(&format!("during_cpu_{thread}"), "cores", share(cpu_ns));
         }
         server.kill()?;
         let took = started.elapsed();
         let lanes = load.stop()?;
         let p99_ms = self.posts("during", &lanes)?;
-        self.progress.step(&format!("killed with {pending} of {} to go", late.len()));
+        self.progress.step(&format!("killed with {:.0} % done, {pending} to go", reached * 100.0));
         let server = server.restart()?;
         self.report.detail("ready_after_kill", "s", server.ready_after().as_secs_f64());
         self.report.fact("pending_at_kill", json!(pending));
+        self.report.fact("done_at_kill", json!((reached * 1e3).round() / 1e3));
         self.report.fact("pending_after_restart", json!(audiences::pending(&server)?));
+        self.report.fact("done_after_restart", json!((done_part(&server)? * 1e3).round() / 1e3));
         Ok((server, p99_ms, took))
     }
 
@@ -272,6 +293,23 @@ impl Run<'_> {
         self.report.detail_higher("replayed_records", "", records as f64);
         Ok(())
     }
+}
+
+/// How far the later audiences are on average, from 0 to 1. The first half of each is reading older events.
+fn done_part(server: &ServerProcess) -> anyhow::Result<f64> {
+    let answer = server.admin("GET", "/admin/v1/audiences", &Value::Null)?;
+    let all = answer.get("audiences").and_then(Value::as_array).context("there are no audiences")?;
+    let late = all.iter().filter(|audience| {
+        audience.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with(LATE))
+    });
+    let done = late.map(|audience| {
+        let Some(backfill) = audience.get("backfill").filter(|row| !row.is_null()) else { return 1.0 };
+        let number = |name: &str| backfill.get(name).and_then(Value::as_f64).unwrap_or_default();
+        let read = number("read_to_position") / number("defined_at_position").max(1.0);
+        (read + number("people_percent") / 100.0) / 2.0
+    });
+    let done: Vec<f64> = done.collect();
+    Ok(done.iter().sum::<f64>() / (done.len() as f64).max(1.0))
 }
 
 /// How many of the earlier audiences a person is in, and what differs from the later ones.

@@ -1,35 +1,32 @@
 //! Finds new audiences for everybody who was there before them.
 //!
 //! A definition that touches people who are there already leaves a row behind (see `engage`'s back-fills). This thread
-//! works through those rows, oldest first: it reads older events for features that were never kept, hands in what
-//! they come to, and then names everybody, a chunk at a time. Everything enters the state as a record of the log; what
-//! this thread itself knows it can lose at any moment, and it begins again where the row says.
+//! works through those rows in passes. All rows that wait when a pass begins share it: older events are read once for
+//! all features that were never kept ([`gather`]), then everybody is named once for all audiences ([`people`]).
+//! Everything enters the state as a record of the log; what this thread itself knows it can lose at any moment, and it
+//! begins again where the rows say. How fast it goes follows from what else the shard has to do ([`pace`]).
 
 mod gather;
+mod line;
+mod pace;
+mod people;
 
 use crate::api::Context;
-use engage::{Backfill, Command, MAX_CHUNK, Operation, Reply};
-use engine::Applied;
-use model::id::{Key, Position};
-use model::record::{RecordKind, encode_record};
-use std::collections::VecDeque;
+use engage::{Backfill, MAX_TOGETHER};
+use pace::Pacer;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the rows are looked at when nobody calls.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer of the shard may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a checkpoint is looked for.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(20);
-/// People of one chunk: well below a millisecond of the applying thread.
-const PEOPLE_AT_ONCE: usize = 64;
-/// Commands on their way at a time.
-const COMMANDS_AT_ONCE: usize = 8;
-
-const _: () = assert!(PEOPLE_AT_ONCE <= MAX_CHUNK);
+/// Definitions often come one after the other: a pass begins when none has come for so long ...
+const SETTLED_AFTER: Duration = Duration::from_millis(100);
+/// ... or so often.
+const SETTLING_ROUNDS: usize = 10;
+/// How far below others the thread stands where processors are scarce. Not as far as it could: it holds locks that
+/// others wait for, if only for moments.
+const NICENESS: i32 = 10;
 
 /// Calls the thread, and stops it.
 #[derive(Default)]
@@ -70,13 +67,19 @@ impl Backfills {
         self.lock().stopping
     }
 
-    /// Waits for a call or the interval. `false` at the end.
-    fn wait(&self) -> bool {
+    /// Waits for a call or so long. Whether there was a call.
+    fn wait(&self, timeout: Duration) -> bool {
         let idle = |shared: &mut Shared| !shared.called && !shared.stopping;
-        let waited = self.wake.wait_timeout_while(self.lock(), LOOK_INTERVAL, idle);
+        let waited = self.wake.wait_timeout_while(self.lock(), timeout, idle);
         let (mut shared, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        shared.called = false;
-        !shared.stopping
+        std::mem::take(&mut shared.called)
+    }
+
+    /// Does nothing for so long. An error if the server stops.
+    fn rest(&self, time: Duration) -> Result<(), String> {
+        let waited = self.wake.wait_timeout_while(self.lock(), time, |shared| !shared.stopping);
+        let (shared, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if shared.stopping { Err("the server stops".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -87,152 +90,97 @@ pub(super) fn start(context: &Arc<Context>) -> io::Result<std::thread::JoinHandl
 }
 
 fn run(context: &Context) {
+    step_back();
     let backfills = &context.backfills;
-    while backfills.wait() {
-        let mut rows = context.engine.view().backfills();
-        rows.sort_by_key(|row| row.defined_at);
-        for row in rows {
-            let outcome = work(context, row);
+    while !backfills.is_stopping() {
+        if backfills.wait(LOOK_INTERVAL) {
+            // Whoever defines twenty audiences wants one pass, not one for the first and one for the rest.
+            for _ in 0..SETTLING_ROUNDS {
+                if !backfills.wait(SETTLED_AFTER) {
+                    break;
+                }
+            }
+        }
+        let mut pacer = Pacer::new(context);
+        loop {
+            let rows = next_pass(context.engine.view().backfills());
+            let outcome = if rows.is_empty() { Ok(()) } else { pass(context, &mut pacer, rows.clone()) };
             let mut shared = backfills.lock();
             if let Err(problem) = &outcome
                 && shared.problem.as_ref() != Some(problem)
                 && !shared.stopping
             {
-                tracing::warn!(problem, "an audience is not found for everybody yet; it is tried again");
+                tracing::warn!(problem, "audiences are not found for everybody yet; it is tried again");
             }
             shared.problem = outcome.err();
-            if shared.problem.is_some() || shared.stopping {
-                // One after the other: a later definition may look at what an earlier one gathers.
+            if rows.is_empty() || shared.problem.is_some() || shared.stopping {
                 break;
             }
         }
     }
 }
 
-fn work(context: &Context, row: Backfill) -> Result<(), String> {
-    let mut row = row;
-    if row.is_gathering() {
-        gather::gather(context, &mut row)?;
+/// Lets everybody else of this machine go first. On Linux this is about the calling thread alone; elsewhere it would be
+/// about the process.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the thread that finds audiences for everybody keeps its priority");
     }
-    reckon(context, &row)
 }
 
-/// Names everybody. Who came after the definition was found everything with the first event, so everybody of a
-/// checkpoint behind it is enough.
-fn reckon(context: &Context, row: &Backfill) -> Result<(), String> {
-    let behind = context.engine.view().as_of().next_position;
-    checkpoint(context, behind)?;
-    let mut chunks = row.chunks;
-    let mut line = Line::new(context);
-    let mut people = Vec::with_capacity(PEOPLE_AT_ONCE);
-    for found in context.engine.scan(engage::PROFILES) {
-        let (key, bytes) = found.map_err(|error| error.to_string())?;
-        if !engage::ProfileRow::is_live(&bytes) {
-            continue;
+/// The rows of the next pass, oldest first.
+///
+/// An audience may look at what older definitions gather or find, so no row overtakes an older one. Those in front that
+/// need no older events (any more) need not wait while the others read.
+fn next_pass(mut rows: Vec<Backfill>) -> Vec<Backfill> {
+    rows.sort_by_key(|row| row.defined_at);
+    let ready = rows.iter().take_while(|row| !row.is_gathering()).count();
+    let all = rows.len();
+    rows.truncate(if ready > 0 { ready } else { all }.min(MAX_TOGETHER));
+    rows
+}
+
+fn pass<'c>(context: &'c Context, pacer: &mut Pacer<'c>, mut rows: Vec<Backfill>) -> Result<(), String> {
+    gather::gather(context, pacer, &mut rows)?;
+    people::find(context, pacer, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::audience::DefinitionId;
+    use model::feature::FeatureId;
+    use model::id::Position;
+
+    #[test]
+    fn rows_share_a_pass_unless_they_would_wait_for_younger_ones() {
+        let row = |number: u32, gathers: bool| Backfill {
+            definition: DefinitionId(number),
+            defined_at: Position(u64::from(number) + 10),
+            features: if gathers { vec![FeatureId(number)] } else { Vec::new() },
+            audiences: vec![DefinitionId(number)],
+            sweep: false,
+            read_to: Position(0),
+            chunks: 0,
+        };
+        // Which rows gather, in the order in which they were defined; how many share the next pass.
+        let many = vec![true; MAX_TOGETHER + 5];
+        let cases: [(&[bool], usize); 6] = [
+            (&[], 0),
+            (&[true, true, false], 3),
+            (&[false, false, true, false], 2),
+            (&[false], 1),
+            (&[true, false, false], 3),
+            (&many, MAX_TOGETHER),
+        ];
+        for (gathers, expected) in cases {
+            let rows = gathers.iter().zip(0..).map(|(gathers, number)| row(number, *gathers));
+            let mut rows: Vec<Backfill> = rows.collect();
+            rows.reverse();
+            let pass = next_pass(rows);
+            assert_eq!(pass.len(), expected, "{gathers:?}");
+            assert!(pass.iter().zip(0..).all(|(row, number)| row.definition.0 == number), "{gathers:?}");
         }
-        people.push(key);
-        if people.len() == PEOPLE_AT_ONCE {
-            line.chunk(row, &mut chunks, std::mem::take(&mut people))?;
-        }
-    }
-    if !people.is_empty() {
-        line.chunk(row, &mut chunks, people)?;
-    }
-    line.finish()?;
-    command(context, Operation::Backfilled { definition: row.definition, chunks })?;
-    tracing::info!(definition = row.definition.0, chunks, "a definition holds for everybody");
-    Ok(())
-}
-
-/// Waits until a checkpoint stands at or behind a position.
-fn checkpoint(context: &Context, behind: Position) -> Result<(), String> {
-    let status = context.engine.status();
-    while status.checkpoint_next.load(Relaxed) < behind.0 {
-        if context.backfills.is_stopping() {
-            return Err("the server stops".to_owned());
-        }
-        context.engine.want_checkpoint();
-        std::thread::sleep(CHECKPOINT_INTERVAL);
-    }
-    Ok(())
-}
-
-/// Appends a command and waits until it is applied.
-fn command(context: &Context, operation: Operation) -> Result<Reply, String> {
-    answer_of(&submit(context, operation)?)
-}
-
-type Verdict = mpsc::Receiver<Result<Applied, engine::SubmitError>>;
-
-fn submit(context: &Context, operation: Operation) -> Result<Verdict, String> {
-    if context.backfills.is_stopping() {
-        return Err("the server stops".to_owned());
-    }
-    let mut body = Vec::new();
-    Command { idempotency: Key(0), operation }.encode(&mut body);
-    let mut records = Vec::new();
-    encode_record(&mut records, RecordKind::COMMAND, &body);
-    let (word, verdict) = mpsc::sync_channel(1);
-    let done = Box::new(move |result: Result<Applied, engine::SubmitError>| {
-        let _ = word.send(result);
-    });
-    let submitted = context.engine.submit(records, 1, context.submission_time(), done);
-    submitted.map_err(|error| error.to_string())?;
-    Ok(verdict)
-}
-
-fn answer_of(verdict: &Verdict) -> Result<Reply, String> {
-    let applied = verdict
-        .recv_timeout(ANSWER_TIMEOUT)
-        .map_err(|_| "the shard does not answer".to_owned())?
-        .map_err(|error| error.to_string())?;
-    match applied.replies.first().map(|(_, bytes)| Reply::decode(bytes)) {
-        Some(Ok(Reply::Refused(error))) => Err(error.to_string()),
-        Some(Ok(reply)) => Ok(reply),
-        _ => Err("the shard's answer cannot be read".to_owned()),
-    }
-}
-
-/// Commands on their way, a few at a time: beside a busy door each one waits its turn for the disk, and one after the
-/// other that would be nearly all that happens.
-struct Line<'c> {
-    context: &'c Context,
-    waiting: VecDeque<(Verdict, (Position, u64))>,
-}
-
-impl<'c> Line<'c> {
-    fn new(context: &'c Context) -> Self {
-        Self { context, waiting: VecDeque::new() }
-    }
-
-    /// Hands in a command that is to be answered with this.
-    fn push(&mut self, operation: Operation, expected: (Position, u64)) -> Result<(), String> {
-        if self.waiting.len() >= COMMANDS_AT_ONCE {
-            self.wait()?;
-        }
-        self.waiting.push_back((submit(self.context, operation)?, expected));
-        Ok(())
-    }
-
-    fn chunk(&mut self, row: &Backfill, chunks: &mut u64, people: Vec<Key>) -> Result<(), String> {
-        let operation = Operation::Reckon { definition: row.definition, chunk: *chunks, people };
-        *chunks += 1;
-        self.push(operation, (row.read_to, *chunks))
-    }
-
-    fn wait(&mut self) -> Result<(), String> {
-        let Some((verdict, (read_to, chunks))) = self.waiting.pop_front() else { return Ok(()) };
-        match answer_of(&verdict)? {
-            Reply::Backfill(read, told) if (read, told) == (read_to, chunks) => Ok(()),
-            _ => Err("the shard stands elsewhere; it begins again there".to_owned()),
-        }
-    }
-
-    /// Waits for all of them.
-    fn finish(mut self) -> Result<(), String> {
-        while !self.waiting.is_empty() {
-            self.wait()?;
-        }
-        Ok(())
     }
 }

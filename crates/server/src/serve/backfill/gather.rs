@@ -1,99 +1,147 @@
 //! Reads older events for features that were never kept.
 //!
 //! The change feed says which events were accepted and under which node each was counted; the events themselves are in
-//! the log. A stretch of events is read into memory and handed in by parts. Where a stretch ends follows from where it
-//! begins, so a thread that begins again after a crash makes the same parts.
+//! the log. A stretch of events is read into memory for all definitions that stand where it begins, and handed in by
+//! parts. Where a definition's stretches end follows from the definition alone, so a thread that begins again after a
+//! crash goes on with the same stretch, with or without the company of before.
 
-use super::Line;
+use super::line::Line;
+use super::pace::{Chunk, Pacer};
 use crate::api::Context;
-use engage::effect::Body;
-use engage::{Backfill, Extent, Gathered, MAX_CHUNK, Operation, PARTS, Stretch, part_of};
+use engage::{Backfill, Gathering, MAX_CHUNK, Operation, PARTS, Stretch};
 use engine::feed::{Place, What};
 use eventlog::LogReader;
-use model::audience::Rulebook;
-use model::event::{Event, MAX_AGE_US, OrderChange, OrderFact};
-use model::feature::{FeatureStates, Slot};
+use model::audience::{DefinitionId, Rulebook};
+use model::event::Event;
+use model::feature::{FeatureId, Slot};
 use model::id::{Key, Position, Timestamp};
-use model::order::order_key;
+use model::order::Reported;
 use model::record::{RecordKind, decode_records};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// Records of one stretch.
-const STRETCH_RECORDS: u64 = 1 << 19;
-/// Nodes handed in at once: well below a millisecond of the applying thread.
-const NODES_AT_ONCE: usize = 256;
+/// Records of one stretch. What its nodes gathered is held in memory, a few hundred bytes for each node at most.
+const STRETCH_RECORDS: u64 = 1 << 18;
+/// Nodes in a part of a stretch, were each record about another one; there are never many more.
+const _: () = assert!(STRETCH_RECORDS / (PARTS as u64) * 2 <= MAX_CHUNK as u64);
 
-const _: () = assert!(NODES_AT_ONCE <= MAX_CHUNK);
-
-/// Reads what is not read yet.
-pub(super) fn gather(context: &Context, row: &mut Backfill) -> Result<(), String> {
-    let start = context.engine.feed().bounds().start;
-    if row.read_to < start {
-        tracing::warn!(
-            definition = row.definition.0,
-            from = start.0,
-            "events before this position are not counted for a new audience: the feed does not reach further back"
-        );
-        skip(context, row, start.min(row.defined_at))?;
-    }
-    let mut events = Events::new(context, start)?;
-    let mut orders = HashSet::new();
-    while row.is_gathering() {
-        let (from, to) = stretch_of(row);
-        let states = events.read(context, row, from, to, &mut orders)?;
-        hand_in(context, row, to, &states)?;
-    }
-    Ok(())
-}
-
-/// A stretch ends at the next multiple of its length, wherever it begins.
-fn stretch_of(row: &Backfill) -> (Position, Position) {
-    let end = (row.read_to.0 / STRETCH_RECORDS + 1) * STRETCH_RECORDS;
-    (row.read_to, Position(end.min(row.defined_at.0)))
-}
-
-/// Leaves out what cannot be read.
-fn skip(context: &Context, row: &mut Backfill, until: Position) -> Result<(), String> {
-    while row.read_to < until {
-        let (_, to) = stretch_of(row);
-        hand_in(context, row, to.min(until), &BTreeMap::new())?;
-    }
-    Ok(())
-}
-
-fn hand_in(
-    context: &Context,
-    row: &mut Backfill,
-    to: Position,
-    states: &BTreeMap<Key, FeatureStates>,
+/// Reads what is not read yet, for all of these rows, and brings them up to date.
+pub(super) fn gather<'c>(
+    context: &'c Context,
+    pacer: &mut Pacer<'c>,
+    rows: &mut [Backfill],
 ) -> Result<(), String> {
-    let from = row.read_to;
-    let mut begin = u32::try_from(row.chunks).unwrap_or(PARTS);
-    let mut line = Line::new(context);
-    while begin < PARTS {
-        let mut nodes = Vec::new();
-        let mut end = begin;
-        // Nodes are sorted by key, and so by part.
-        let first = Key(u128::from(begin) << 118);
-        let mut rest = states.range(first..).peekable();
-        while end < PARTS {
-            let before = nodes.len();
-            while let Some((node, features)) = rest.next_if(|(node, _)| part_of(**node) == end) {
-                nodes.push(Gathered { node: *node, features: features.clone() });
+    let mut events: Option<Events> = None;
+    let mut warned = false;
+    while let Some(group) = Group::next(rows) {
+        let start = context.engine.feed().bounds().start;
+        if group.from < start {
+            if !warned {
+                tracing::warn!(
+                    from = start.0,
+                    "events before this position are not counted for a new audience: the feed does not reach further back"
+                );
+                warned = true;
             }
-            if nodes.len() > NODES_AT_ONCE && before > 0 {
-                nodes.truncate(before);
-                break;
-            }
-            end += 1;
+            let to = group.to.min(start);
+            hand_in(context, pacer, rows, &Group { to, ..group }, &Gathering::default())?;
+            continue;
         }
-        let stretch = Stretch { from, to, parts: (begin, end), nodes };
-        let expected = if end == PARTS { (to, 0) } else { (from, u64::from(end)) };
-        line.push(Operation::Gather { definition: row.definition, stretch }, expected)?;
-        (row.read_to, row.chunks) = expected;
+        let mut reader = match events.take().filter(|events| events.place <= Place::at(group.from)) {
+            Some(reader) => reader,
+            // From the very first: a report of an order is an event unless there was one before.
+            None => Events::new(context, start)?,
+        };
+        let gathered = reader.read(context, pacer, rows, &group)?;
+        hand_in(context, pacer, rows, &group, &gathered)?;
+        events = Some(reader);
+    }
+    Ok(())
+}
+
+/// Definitions that stand at the same place, and the stretch that is read for them.
+#[derive(Debug, PartialEq, Eq)]
+struct Group {
+    /// Their places among the rows.
+    members: Vec<usize>,
+    from: Position,
+    to: Position,
+    /// The first part that is not handed in.
+    begin: u32,
+}
+
+impl Group {
+    /// Those who are furthest behind; they catch up with the others, and then are one group with them. `None` if
+    /// nothing has to be read.
+    ///
+    /// A stretch ends at the next multiple of its length, wherever it begins, and for each definition at the latest
+    /// where that was made.
+    fn next(rows: &[Backfill]) -> Option<Self> {
+        let stands = |row: &Backfill| (row.read_to, row.chunks);
+        let (read_to, chunks) = rows.iter().filter(|row| row.is_gathering()).map(stands).min()?;
+        let own = |row: &Backfill| row.is_gathering() && stands(row) == (read_to, chunks);
+        let members: Vec<usize> =
+            rows.iter().enumerate().filter(|(_, row)| own(row)).map(|(index, _)| index).collect();
+        let end = (read_to.0 / STRETCH_RECORDS + 1) * STRETCH_RECORDS;
+        let last = members.iter().filter_map(|index| rows.get(*index)).map(|row| row.defined_at).max();
+        let to = last.unwrap_or_default().min(Position(end));
+        Some(Self {
+            members,
+            from: read_to,
+            to,
+            begin: u32::try_from(chunks).unwrap_or(PARTS).min(PARTS - 1),
+        })
+    }
+
+    fn rows<'r>(&'r self, rows: &'r [Backfill]) -> impl Iterator<Item = &'r Backfill> {
+        self.members.iter().filter_map(|index| rows.get(*index))
+    }
+}
+
+fn hand_in<'c>(
+    context: &'c Context,
+    pacer: &mut Pacer<'c>,
+    rows: &mut [Backfill],
+    group: &Group,
+    gathered: &Gathering,
+) -> Result<(), String> {
+    let definitions: Vec<DefinitionId> = group.rows(rows).map(|row| row.definition).collect();
+    let first_end = group.rows(rows).next().map_or(group.to, |row| row.defined_at.min(group.to));
+    let mut begin = group.begin;
+    let mut line = Line::new(context, pacer);
+    while begin < PARTS {
+        let (end, nodes) = gathered.parts(begin, line.pacer.size(Chunk::Nodes));
+        let stretch = Stretch { from: group.from, to: group.to, parts: (begin, end), nodes };
+        let expected = if end == PARTS { (first_end, 0) } else { (group.from, u64::from(end)) };
+        let operation = Operation::Gather { definitions: definitions.clone(), stretch };
+        line.push(Chunk::Nodes, operation, expected)?;
         begin = end;
     }
-    line.finish()
+    line.finish()?;
+    for index in &group.members {
+        if let Some(row) = rows.get_mut(*index) {
+            (row.read_to, row.chunks) = (group.to.min(row.defined_at), 0);
+        }
+    }
+    Ok(())
+}
+
+/// The features of a group, by number, and where the reading for each ends.
+struct WantedFeatures(Vec<(FeatureId, Position)>);
+
+impl WantedFeatures {
+    fn of<'r>(rows: impl Iterator<Item = &'r Backfill>) -> Self {
+        let mut all: Vec<(FeatureId, Position)> =
+            rows.flat_map(|row| row.features.iter().map(|feature| (*feature, row.defined_at))).collect();
+        all.sort_unstable();
+        Self(all)
+    }
+
+    fn has(&self, feature: FeatureId, at: Position) -> bool {
+        let found = self.0.binary_search_by_key(&feature, |(own, _)| *own);
+        found.ok().and_then(|index| self.0.get(index)).is_some_and(|(_, end)| at < *end)
+    }
 }
 
 /// The accepted events, read forward once.
@@ -104,7 +152,8 @@ struct Events {
     frame: VecDeque<(Position, Timestamp, Vec<u8>)>,
     /// Behind that frame.
     read_to: Position,
-    book: std::sync::Arc<Rulebook>,
+    book: Arc<Rulebook>,
+    reported: Reported,
 }
 
 impl Events {
@@ -116,70 +165,61 @@ impl Events {
             frame: VecDeque::new(),
             read_to: from,
             book: context.engine.view().book(),
+            reported: Reported::default(),
         })
     }
 
-    /// What nodes gathered in the events of `[from, to)`. What comes before is read only for the orders in it: a
-    /// second report of an order is not another one.
+    /// What nodes gathered in a stretch. What comes before is read only for the orders in it.
     fn read(
         &mut self,
         context: &Context,
-        row: &Backfill,
-        from: Position,
-        to: Position,
-        orders: &mut HashSet<Key>,
-    ) -> Result<BTreeMap<Key, FeatureStates>, String> {
-        let mut states = BTreeMap::new();
-        while self.place < Place::at(to) {
-            if context.backfills.is_stopping() {
-                return Err("the server stops".to_owned());
-            }
+        pacer: &mut Pacer<'_>,
+        rows: &[Backfill],
+        group: &Group,
+    ) -> Result<Gathering, String> {
+        let wanted = WantedFeatures::of(group.rows(rows));
+        let end = Place::at(group.to);
+        let mut gathering = Gathering::default();
+        while self.place < end {
+            let begun = Instant::now();
             let batch = context.engine.feed().read(self.place).map_err(|error| error.to_string())?;
             let mut next = batch.next;
             for item in batch.items {
-                if item.id.position >= to {
-                    next = Place::at(to);
+                if item.id.position >= group.to {
+                    next = end;
                     break;
                 }
                 match item.what {
                     What::Event { part } => {
-                        let wanted = item.id.position >= from;
-                        self.event(row, item.id.position, part, wanted, orders, &mut states)?;
+                        let counts = item.id.position >= group.from;
+                        self.event(counts.then_some((&wanted, &mut gathering)), item.id.position, part)?;
                     }
-                    What::Effect { kind, body } => forget(kind, &body, &mut states),
+                    What::Effect { kind, body } => gathering.effect(kind, &body),
                 }
             }
-            self.place = next.min(Place::at(to)).max(self.place);
-            if batch.at_end && self.place < Place::at(to) {
+            self.place = next.min(end).max(self.place);
+            if batch.at_end && self.place < end {
                 return Err("the feed ends before the definition".to_owned());
             }
+            pacer.read_since(begun)?;
         }
-        Ok(states)
+        Ok(gathering)
     }
 
     fn event(
         &mut self,
-        row: &Backfill,
+        counting: Option<(&WantedFeatures, &mut Gathering)>,
         position: Position,
         node: Key,
-        wanted: bool,
-        orders: &mut HashSet<Key>,
-        states: &mut BTreeMap<Key, FeatureStates>,
     ) -> Result<(), String> {
-        let book = std::sync::Arc::clone(&self.book);
         let Some((body, received_at)) = self.record(position)? else { return Ok(()) };
         // Somebody who was erased meanwhile left an empty record.
         let Ok(event) = Event::decode(&body) else { return Ok(()) };
-        if !counts(&event, orders) || !wanted {
-            return Ok(());
+        let is_counted = self.reported.take(event.order.as_ref(), event.from_server, event.value_counts);
+        if let Some((wanted, gathering)) = counting.filter(|_| is_counted) {
+            let own = |slot: &&Slot| wanted.has(slot.id, position);
+            gathering.event(self.book.features_of(&event).filter(own), &event, received_at, node);
         }
-        let own = |slot: &&Slot| row.features.binary_search(&slot.id).is_ok();
-        let mut slots = book.features_of(&event).filter(own).peekable();
-        if slots.peek().is_none() {
-            return Ok(());
-        }
-        let at = event.clamped_at(received_at, MAX_AGE_US);
-        states.entry(node).or_default().record(slots, &event, at, received_at);
         Ok(())
     }
 
@@ -205,27 +245,57 @@ impl Events {
     }
 }
 
-/// Whether features count an event; the same rule as the loop's, see `Step::is_counted` of `engage`.
-fn counts(event: &Event<'_>, orders: &mut HashSet<Key>) -> bool {
-    let Some(OrderFact { change, order_id, refund_id, .. }) = event.order else { return true };
-    if !event.value_counts || order_id.is_empty() {
-        return event.value_counts;
-    }
-    match change {
-        OrderChange::Completed => orders.insert(order_key(order_id)),
-        OrderChange::Refunded => orders.insert(order_key(order_id).with(Key::of_text("refund", refund_id))),
-        OrderChange::Updated | OrderChange::Cancelled => true,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whoever was erased has gathered nothing before.
-fn forget(kind: u16, body: &[u8], states: &mut BTreeMap<Key, FeatureStates>) {
-    if kind != engage::effect::ERASED {
-        return;
+    fn row(number: u32, defined_at: u64, read_to: u64, part: u64) -> Backfill {
+        Backfill {
+            definition: DefinitionId(number),
+            defined_at: Position(defined_at),
+            features: vec![FeatureId(number)],
+            audiences: vec![DefinitionId(number)],
+            sweep: false,
+            read_to: Position(read_to),
+            chunks: part,
+        }
     }
-    if let Ok(Body::Erased { nodes, .. }) = Body::decode(kind, body) {
-        for (node, _) in nodes.iter().filter(|(_, extent)| *extent != Extent::Session) {
-            states.remove(node);
+
+    #[test]
+    fn those_behind_catch_up_and_then_all_read_together() {
+        const S: u64 = STRETCH_RECORDS;
+        // Defined in the third stretch; one had the first stretch behind it before a crash, one half of its parts.
+        let mut rows = vec![
+            row(0, 2 * S + 10, S, 0),
+            row(1, 2 * S + 20, 0, 0),
+            row(2, 2 * S + 30, 0, 300),
+            row(3, 5, 5, 77),
+        ];
+        let mut said = Vec::new();
+        while let Some(group) = Group::next(&rows) {
+            said.push((group.members.clone(), group.from.0, group.to.0, group.begin));
+            for index in group.members {
+                rows[index].read_to = group.to.min(rows[index].defined_at);
+                rows[index].chunks = 0;
+            }
+        }
+        let expected = [
+            (vec![1], 0, S, 0),
+            (vec![2], 0, S, 300),
+            (vec![0, 1, 2], S, 2 * S, 0),
+            (vec![0, 1, 2], 2 * S, 2 * S + 30, 0),
+        ];
+        assert_eq!(said, expected);
+        assert_eq!(rows[3].chunks, 77, "who reads nothing is left alone");
+    }
+
+    #[test]
+    fn each_feature_is_gathered_up_to_its_definition() {
+        let rows = [row(4, 20, 0, 0), row(2, 10, 0, 0)];
+        let wanted = WantedFeatures::of(rows.iter());
+        let cases = [(2, 9, true), (2, 10, false), (4, 19, true), (4, 20, false), (3, 0, false)];
+        for (feature, at, expected) in cases {
+            assert_eq!(wanted.has(FeatureId(feature), Position(at)), expected, "{feature} at {at}");
         }
     }
 }

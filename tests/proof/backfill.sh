@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# 20 audiences are defined over PEOPLE people while 20,000 events a second arrive, and the server is killed (kill -9) when
-# half of them hold for everybody. In the end each is what its twin is that was there from the beginning, POSTs were
+# 20 audiences are defined over PEOPLE people while 20,000 events a second arrive, and the server is killed (kill -9) while
+# people are gone through for them. In the end each is what its twin is that was there from the beginning, POSTs were
 # answered as fast as before (p99 within 1.5 times), and the log gives the same state again.
 set -euo pipefail
 throughline=${THROUGHLINE_BIN:-target/release/throughline}

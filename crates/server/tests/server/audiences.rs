@@ -64,6 +64,60 @@ fn an_audience_is_found_for_everybody_who_was_there_before_it() {
     shop.running.stop().unwrap();
 }
 
+/// Defined all at once, over people who did things before; the server stops at a moment that nobody chose, twice.
+#[test]
+fn audiences_that_are_found_together_are_those_that_were_there_before() {
+    let shop = Shop::open();
+    let rules = |own: &str| {
+        [
+            format!(r#"count("Product Added", category == "shoes" || category == "{own}") > 1"#),
+            format!(r#"count("Product Viewed", "7d", category != "{own}") == 1"#),
+            format!(r#"distinct("Product Added", "category", "30d", name != "{own}") == 0"#),
+            format!(r#"audience("{own} 0") && !audience("{own} 1")"#),
+            r#"consent("Advertising")"#.to_owned(),
+        ]
+    };
+    let define_all = |shop: &Shop, own: &str| {
+        for (number, rule) in rules(own).iter().enumerate() {
+            let defined = put(shop, &format!("{own}%20{number}"), &json!({ "rule": rule }));
+            assert_eq!(defined.status, 200, "{defined:?}");
+        }
+    };
+    let all_found =
+        |shop: &Shop, own: &str| (0..5).all(|number| is_found(shop, &format!("{own}%20{number}")));
+    define_all(&shop, "early");
+    until("the early ones are found", || all_found(&shop, "early"));
+    for user in 0..120 {
+        for view in 0..user % 3 {
+            track(&shop, &format!("u{user}"), "Product Viewed", &format!("view {user} {view}"));
+        }
+        for add in 0..user % 4 {
+            track(&shop, &format!("u{user}"), "Product Added", &format!("add {user} {add}"));
+        }
+    }
+    define_all(&shop, "late");
+    let shop = shop.restart().restart();
+    track(&shop, "u3", "Product Viewed", "one more");
+    until("the late ones are found", || all_found(&shop, "late"));
+    for number in 0..5 {
+        let members = |own: &str| audience(&shop, &format!("{own}%20{number}"))["members"].clone();
+        assert_eq!(members("early"), members("late"), "{}", rules("late")[number]);
+        assert!(number == 4 || members("late").as_u64() > Some(10), "{}", rules("late")[number]);
+    }
+    let token = shop.token(&["profile:read"]);
+    for user in 0..120 {
+        let read = shop.lookup(&token, "user_id", &format!("u{user}")).json();
+        let names = read["audiences"].as_array().cloned().unwrap_or_default();
+        let of = |own: &str| -> Vec<String> {
+            names.iter().filter_map(|name| name.as_str()?.strip_prefix(own)).map(str::to_owned).collect()
+        };
+        assert_eq!(of("early"), of("late"), "u{user}");
+    }
+    let verified = shop.running.verify().unwrap();
+    assert!(verified.iter().all(|stretch| stretch.is_exact()), "{verified:?}");
+    shop.running.stop().unwrap();
+}
+
 #[test]
 fn an_audience_that_suppresses_holds_back_everywhere() {
     let shop = Shop::open();

@@ -37,7 +37,7 @@ use crate::id::Timestamp;
 use std::fmt;
 
 /// The value under a path in a JSON value.
-pub(crate) fn json_value<'a>(raw: &'a [u8], path: &[Box<str>]) -> Option<Value<'a>> {
+pub(crate) fn json_value<'a>(raw: &'a [u8], path: &[impl AsRef<str>]) -> Option<Value<'a>> {
     json::find(raw, path).map(Value::from_json)
 }
 

@@ -7,6 +7,7 @@
 //! stored sum in floating point, or depends on another crate of ours. The same facts give the same decision, on every
 //! machine, for ever: replay depends on it.
 
+pub mod attribution;
 pub mod audience;
 pub mod codec;
 pub mod consent;
@@ -14,6 +15,7 @@ pub mod event;
 pub mod feature;
 pub mod id;
 pub mod identity;
+pub mod line;
 pub mod money;
 pub mod normalise;
 pub mod order;

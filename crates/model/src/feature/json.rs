@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 /// The value under a path of member names, as it was written. `None` if there is none.
-pub(crate) fn find<'a>(object: &'a [u8], path: &[Box<str>]) -> Option<&'a [u8]> {
+pub(crate) fn find<'a>(object: &'a [u8], path: &[impl AsRef<str>]) -> Option<&'a [u8]> {
     let mut value = object.trim_ascii_start();
     for name in path {
-        value = member(value, name)?;
+        value = member(value, name.as_ref())?;
     }
     Some(value)
 }

@@ -1,0 +1,260 @@
+//! What one person's trails come to: a pure function, so what an event, a merge or a parting changes is the difference
+//! between before and after, and every order of arrival ends at the same figures.
+
+use crate::attribution::last_touch;
+use crate::id::{Key, Timestamp};
+use crate::line::figures::{Ledger, Measure, Place, SCRAP, Span};
+use crate::line::settings::LineSettings;
+use crate::line::trail::{Bought, Milestone, Touch, TouchKind, Trail, Word, Worth};
+use crate::suppression::Scope;
+use std::collections::BTreeSet;
+
+const HOUR_US: i64 = 3_600 * 1_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+const DAY_HOURS: i32 = 24;
+/// How far back figures are still open: what arrives later, or merges later, changes them no more.
+pub const OPEN_US: i64 = 14 * DAY_US;
+
+/// What is open at log time `now`: figures of hours from the first instant on are restated; what lies between the
+/// second and the first is only looked at.
+pub fn open_from(now: Timestamp, settings: &LineSettings) -> (Timestamp, Timestamp) {
+    let open = Timestamp(now.0.saturating_sub(OPEN_US).div_euclid(DAY_US).saturating_mul(DAY_US));
+    let widest = settings
+        .click_window_us
+        .max(settings.view_window_us)
+        .max(settings.cap_window_us)
+        .max(settings.duplicate_window_us);
+    (open, open.plus_us(-widest))
+}
+
+/// The hour that an instant lies in.
+pub fn hour_of(at: Timestamp) -> i32 {
+    i32::try_from(at.0.div_euclid(HOUR_US)).unwrap_or(if at.0 < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// A touch, and under which of the person's identifiers it was.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    node: usize,
+    touch: &'a Touch,
+}
+
+/// Everything about a person, in order.
+struct Person<'a> {
+    seen: Vec<Seen<'a>>,
+    /// By order; the node under which its value counts first.
+    bought: Vec<&'a Bought>,
+    words: Vec<&'a Word>,
+    milestones: Vec<&'a Milestone>,
+    settings: &'a LineSettings,
+}
+
+/// The figures of one person, from the trails of all their nodes. Touches and orders before `open_from` are looked at
+/// and not counted.
+pub fn reckon(trails: &[&Trail], settings: &LineSettings, open_from: Timestamp) -> Ledger {
+    let mut ledger = Ledger::default();
+    if trails.iter().all(|trail| trail.is_empty()) {
+        return ledger;
+    }
+    let person = Person::of(trails, settings);
+    person.touches(open_from, &mut ledger);
+    person.orders(open_from, &mut ledger);
+    ledger
+}
+
+impl<'a> Person<'a> {
+    fn of(trails: &[&'a Trail], settings: &'a LineSettings) -> Self {
+        let mut seen: Vec<Seen<'a>> =
+            Vec::with_capacity(trails.iter().map(|trail| trail.touches.len()).sum());
+        for (node, trail) in trails.iter().enumerate() {
+            seen.extend(trail.touches.iter().map(|touch| Seen { node, touch }));
+        }
+        seen.sort_by_key(|seen| (seen.touch.at, seen.touch.id, seen.touch.kind, seen.touch.campaign));
+        // The half hour that somebody spent under two identifiers is one.
+        seen.dedup_by(|one, other| {
+            one.touch.kind == TouchKind::Session
+                && other.touch.kind == TouchKind::Session
+                && one.touch.at == other.touch.at
+        });
+        let mut bought: Vec<&Bought> = trails.iter().flat_map(|trail| &trail.bought).collect();
+        bought.sort_by_key(|bought| (bought.order, bought.value.is_none(), bought.at));
+        let mut words: Vec<&Word> = trails.iter().flat_map(|trail| &trail.words).collect();
+        words.sort_unstable();
+        let milestones = trails.iter().flat_map(|trail| &trail.milestones).collect();
+        Self { seen, bought, words, milestones, settings }
+    }
+
+    fn touches(&self, open_from: Timestamp, ledger: &mut Ledger) {
+        let mut days = BTreeSet::new();
+        for (index, seen) in self.seen.iter().enumerate() {
+            let touch = seen.touch;
+            if touch.at < open_from || !touch.kind.is_attention() {
+                continue;
+            }
+            days.insert(touch.at.0.div_euclid(DAY_US));
+            let figures = ledger.at(Place { hour: hour_of(touch.at), campaign: touch.campaign });
+            figures.add(
+                match touch.kind {
+                    TouchKind::Impression => Measure::Impressions,
+                    TouchKind::Click => Measure::Clicks,
+                    TouchKind::MailOpen => Measure::MailOpens,
+                    TouchKind::MailClick => Measure::MailClicks,
+                    _ => Measure::Sessions,
+                },
+                1,
+            );
+            figures.add(Measure::SpendMicro, touch.cost_micro);
+            figures.add(Measure::UnpricedTouches, i64::from(touch.unpriced));
+            if touch.kind != TouchKind::Impression {
+                continue;
+            }
+            let unaware = self.unaware_us(touch);
+            if let Some((count, cost)) =
+                self.scrap(index, *seen, unaware).and_then(|reason| SCRAP.get(reason))
+            {
+                figures.add(*count, 1);
+                figures.add(*cost, touch.cost_micro);
+            }
+            if let Some(unaware_us) = unaware {
+                figures.add_span(Span::AfterPurchase, unaware_us);
+            }
+        }
+        for day in days {
+            let hour = i32::try_from(day).unwrap_or_default().saturating_mul(DAY_HOURS);
+            ledger.at(Place { hour, campaign: 0 }).add(Measure::PeopleWithAttention, 1);
+        }
+    }
+
+    /// The first reason for which an impression is scrap, as a place in [`SCRAP`].
+    fn scrap(&self, index: usize, seen: Seen<'_>, unaware_us: Option<i64>) -> Option<usize> {
+        let touch = seen.touch;
+        if touch.invalid {
+            return Some(0);
+        }
+        if unaware_us.is_some() {
+            return Some(1);
+        }
+        if self.earlier(index, self.settings.cap_window_us).count() as u64
+            >= u64::from(self.settings.frequency_cap)
+        {
+            return Some(2);
+        }
+        if touch.unavailable {
+            return Some(3);
+        }
+        let before = self.words.partition_point(|word| word.at <= touch.at);
+        if before.checked_sub(1).and_then(|last| self.words.get(last)).is_some_and(|word| !word.granted) {
+            return Some(4);
+        }
+        let mut earlier = self.earlier(index, self.settings.duplicate_window_us);
+        earlier.any(|other| other.node != seen.node).then_some(5)
+    }
+
+    /// Impressions of the same campaign before one, and less than a window before it.
+    fn earlier(&self, index: usize, window_us: i64) -> impl Iterator<Item = &Seen<'a>> {
+        let before = self.seen.get(..index).unwrap_or_default();
+        let own = self.seen.get(index).map(|seen| *seen.touch);
+        let since = own.map_or(Timestamp(i64::MAX), |own| own.at.plus_us(-window_us));
+        before.iter().rev().take_while(move |seen| seen.touch.at > since).filter(move |seen| {
+            seen.touch.kind == TouchKind::Impression
+                && own.is_some_and(|own| own.campaign == seen.touch.campaign)
+        })
+    }
+
+    /// How long ago what an impression advertises had been bought, if advertising it was to stop; of several purchases
+    /// the last.
+    fn unaware_us(&self, touch: &Touch) -> Option<i64> {
+        let advertised = [Scope::EVERYTHING, touch.product, touch.category];
+        let known = self.bought.iter().filter(|bought| {
+            !bought.lifted
+                && bought.at.plus_us(self.settings.grace_us) < touch.at
+                && touch.at < bought.until
+                && advertised.iter().any(|scope| bought.scopes.binary_search(scope).is_ok())
+        });
+        known.map(|bought| touch.at.since_us(bought.at)).min()
+    }
+
+    fn orders(&self, open_from: Timestamp, ledger: &mut Ledger) {
+        let mut paid = BTreeSet::new();
+        let mut last = None;
+        for bought in &self.bought {
+            // The same order under two of the person's identifiers is one; the one that counts comes first.
+            if last.replace(bought.order) == Some(bought.order) {
+                continue;
+            }
+            let Some(worth) = bought.value.filter(|_| bought.at >= open_from) else { continue };
+            let touches = self.seen.iter().map(|seen| seen.touch);
+            let credited = last_touch(touches, bought.at, self.settings);
+            let place =
+                Place { hour: hour_of(bought.at), campaign: credited.map_or(0, |touch| touch.campaign) };
+            let figures = ledger.at(place);
+            let micro = match worth {
+                Worth::Micro(micro) => micro,
+                Worth::Unpriced => {
+                    figures.add(Measure::UnpricedOrders, 1);
+                    0
+                }
+            };
+            figures.add(Measure::Orders, 1);
+            figures.add(Measure::CashMicro, micro);
+            if credited.is_some() {
+                figures.add(Measure::OrdersWithAttention, 1);
+                figures.add(Measure::CashWithAttentionMicro, micro);
+                paid.insert(bought.at.0.div_euclid(DAY_US));
+            }
+            self.cycle(bought, place, ledger);
+        }
+        for day in paid {
+            let hour = i32::try_from(day).unwrap_or_default().saturating_mul(DAY_HOURS);
+            ledger.at(Place { hour, campaign: 0 }).add(Measure::PeoplePaid, 1);
+        }
+    }
+
+    /// From the first impression to the accepted confirmation.
+    fn cycle(&self, bought: &Bought, place: Place, ledger: &mut Ledger) {
+        let since = bought.at.plus_us(-self.settings.click_window_us);
+        let first = |kind: TouchKind, from: Timestamp| {
+            let fits = |seen: &&Seen<'_>| {
+                seen.touch.kind == kind && seen.touch.at >= from && seen.touch.at <= bought.at
+            };
+            self.seen.iter().find(fits).map(|seen| seen.touch.at)
+        };
+        let Some(impression) = first(TouchKind::Impression, since) else {
+            ledger.at(place).add(Measure::OrdersWithoutImpression, 1);
+            return;
+        };
+        let click = first(TouchKind::Click, impression);
+        let cart = click.and_then(|click| first(TouchKind::Cart, click));
+        let pay = cart.and_then(|cart| first(TouchKind::Pay, cart));
+        let queued = self.milestone(bought.order, false);
+        let accepted = self.milestone(bought.order, true);
+        let figures = ledger.at(place);
+        for (span, from, to) in [
+            (Span::ImpressionToClick, Some(impression), click),
+            (Span::ClickToCart, click, cart),
+            (Span::CartToPay, cart, pay),
+            (Span::PayToCapture, pay, Some(bought.at)),
+            (Span::CaptureToQueued, Some(bought.at), queued),
+            (Span::QueuedToAccepted, queued, accepted),
+        ] {
+            if let (Some(from), Some(to)) = (from, to) {
+                figures.add_span(span, to.since_us(from));
+            }
+        }
+        match accepted {
+            None => figures.add(Measure::OrdersUnconfirmed, 1),
+            Some(accepted) if accepted < impression => figures.add(Measure::NegativeSpans, 1),
+            Some(accepted) => {
+                figures.add_span(Span::Cycle, accepted.since_us(impression));
+                let campaign = place.campaign;
+                ledger.at(Place { hour: hour_of(impression), campaign }).add(Measure::JourneysBegun, 1);
+                ledger.at(Place { hour: hour_of(accepted), campaign }).add(Measure::JourneysEnded, 1);
+            }
+        }
+    }
+
+    fn milestone(&self, order: Key, accepted: bool) -> Option<Timestamp> {
+        let of = self.milestones.iter().filter(|one| one.order == order && one.accepted == accepted);
+        of.map(|one| one.at).min()
+    }
+}

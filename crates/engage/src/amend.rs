@@ -7,6 +7,7 @@ use crate::resolve::Step;
 use crate::state::{Node, ProfileRow};
 use model::id::Key;
 use model::identity::{Component, profile_key};
+use model::line::Ledger;
 
 impl Step<'_> {
     /// Takes edges out and gives every part that the others leave its own profile, as if those edges had never been.
@@ -28,6 +29,8 @@ impl Step<'_> {
         if !parted {
             return Err(CommandError::NotJoined);
         }
+        let mut restated = Ledger::default();
+        restated.merge(&self.line_of(profile), -1);
         let parts = component.split();
         let keys: Vec<Key> =
             parts.iter().filter_map(Component::root).map(|root| profile_key(root.node)).collect();
@@ -38,6 +41,8 @@ impl Step<'_> {
         for (key, part) in keys.iter().zip(parts) {
             self.give_profile(*key, part);
         }
+        keys.iter().for_each(|key| restated.merge(&self.line_of(*key), 1));
+        self.post(restated);
         for key in &keys {
             self.recompute_suppression(*key);
             self.reckon_all(*key, Cause::Unmerge, None);
@@ -92,6 +97,7 @@ impl Step<'_> {
             self.forget_device(*node, &row, &nodes);
             self.forget_refusals(*node, &row);
             self.state.nodes.remove(*node);
+            self.state.trails.remove(*node);
             self.state.profiles.remove(profile_key(*node));
         }
         let position = self.position;

@@ -12,7 +12,9 @@ use model::audience::{DefinitionError, DefinitionId};
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::id::{Key, Position};
 use model::identity::{IdentitySettings, SettingsError};
+use model::line::LineSettings;
 use model::suppression::SuppressionSettings;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How long a repeated command is answered as the first time.
@@ -44,6 +46,8 @@ pub enum Operation {
     SetIdentity(IdentitySettings),
     /// Replaces the rules of suppression. The version is set by the machine.
     SetSuppression(SuppressionSettings),
+    /// Replaces what the line is measured by. The version is set by the machine.
+    SetLine(LineSettings),
     /// Parts nodes that were joined.
     Unmerge(Parting),
     /// Erases a person.
@@ -226,6 +230,10 @@ impl Command {
                 encoder.u8(6);
                 settings.encode(encoder);
             }
+            Operation::SetLine(settings) => {
+                encoder.u8(20);
+                settings.encode(encoder);
+            }
             Operation::Unmerge(parting) => {
                 let (tag, first, second) = match parting {
                     Parting::Pair(a, b) => (7, a.0, b.0),
@@ -262,6 +270,7 @@ impl Command {
             4 => Operation::RevokeToken(decoder.u32()?),
             5 => Operation::SetIdentity(IdentitySettings::decode(decoder)?),
             6 => Operation::SetSuppression(SuppressionSettings::decode(decoder)?),
+            20 => Operation::SetLine(LineSettings::decode(decoder)?),
             7 => Operation::Unmerge(Parting::Pair(Key(decoder.u128()?), Key(decoder.u128()?))),
             8 => Operation::Unmerge(Parting::Record(Key(decoder.u128()?), Position(decoder.u128()? as u64))),
             9 => Operation::Erase(WhoToErase::Identifier(Key(decoder.u128()?))),
@@ -469,6 +478,12 @@ impl Step<'_> {
                 suppression.check().map_err(|error| CommandError::Invalid(error.to_string()))?;
                 suppression.version = settings.suppression.version.saturating_add(1);
                 settings.suppression = suppression;
+            }
+            Operation::SetLine(mut line) => {
+                Arc::make_mut(&mut line.rates).sort_unstable();
+                line.check().map_err(|error| CommandError::Invalid(error.to_string()))?;
+                line.version = settings.line.version.saturating_add(1);
+                settings.line = line;
             }
         }
         let version = settings.version;

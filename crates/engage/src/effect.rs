@@ -6,6 +6,7 @@ use model::codec::{DecodeError, Decoder, Encoder};
 use model::event::IdentifierKind;
 use model::id::{Key, Position, Timestamp};
 use model::identity::Reason;
+use model::line::{Figures, Place};
 use model::suppression::Scope;
 
 /// A profile is suppressed for scopes it was not suppressed for before.
@@ -27,6 +28,9 @@ pub const MANY_IDENTIFIERS: u16 = 7;
 pub const AUDIENCE_ENTERED: u16 = 8;
 /// A profile left an audience.
 pub const AUDIENCE_EXITED: u16 = 9;
+
+/// The line's figures of an hour and a campaign: the hour is over, or they were corrected.
+pub const LINE: u16 = 10;
 
 /// What made somebody enter or leave an audience. Numbers are stored: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +124,15 @@ pub enum Body {
         /// The conditions that hold now: those that differ flipped.
         after: Terms,
     },
+    /// See [`LINE`]; the subject is the figures' own key.
+    Line {
+        /// Which hour and campaign.
+        place: Place,
+        /// How often they were published before.
+        correction: u32,
+        /// All of them.
+        figures: Box<Figures>,
+    },
 }
 
 impl Body {
@@ -135,6 +148,7 @@ impl Body {
             Self::ManyIdentifiers(_) => MANY_IDENTIFIERS,
             Self::Audience { entered: true, .. } => AUDIENCE_ENTERED,
             Self::Audience { entered: false, .. } => AUDIENCE_EXITED,
+            Self::Line { .. } => LINE,
         }
     }
 
@@ -173,6 +187,12 @@ impl Body {
                 encoder.signed(at.0);
                 encoder.varint(before.0);
                 encoder.varint(after.0);
+            }
+            Self::Line { place, correction, figures } => {
+                encoder.signed(i64::from(place.hour));
+                encoder.u64(place.campaign);
+                encoder.u32(*correction);
+                figures.encode(encoder);
             }
         }
         out
@@ -213,6 +233,11 @@ impl Body {
                 before: Terms(decoder.varint()?),
                 after: Terms(decoder.varint()?),
             },
+            LINE => {
+                let hour = i32::try_from(decoder.signed()?).map_err(|_| DecodeError::Overlong)?;
+                let place = Place { hour, campaign: decoder.u64()? };
+                Self::Line { place, correction: decoder.u32()?, figures: Box::new(Figures::decode(decoder)?) }
+            }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         decoder.finish()?;
@@ -270,7 +295,12 @@ mod tests {
                 after: Terms(3),
             },
         ];
-        for body in bodies {
+        let mut figures = Figures::default();
+        figures.add(model::line::Measure::Orders, 3);
+        figures.add_span(model::line::Span::Cycle, 5_000_000);
+        let place = Place { hour: -4, campaign: 9 };
+        let line = Body::Line { place, correction: 1, figures: Box::new(figures) };
+        for body in bodies.into_iter().chain([line]) {
             assert_eq!(Body::decode(body.kind(), &body.encode()), Ok(body));
         }
         assert!(Body::decode(99, &[]).is_err());

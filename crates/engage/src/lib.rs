@@ -6,8 +6,10 @@
 //! threads read in memory.
 //!
 //! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
-//! `purchase` takes in its order, `reckon` finds the audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an
-//! operator can ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without the loop.
+//! `purchase` takes in its order, `line` what it changes of throughput, cycle time and scrap, `reckon` finds the
+//! audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an operator can
+//! ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without
+//! the loop.
 //!
 //! **This crate never** reads a clock, draws a random number, touches a disk or a socket, or opens a sealed value. It
 //! holds no key: e-mail addresses and phone numbers pass through it sealed.
@@ -17,6 +19,7 @@ mod command;
 mod define;
 mod destination;
 pub mod effect;
+mod line;
 mod machine;
 mod membership;
 mod purchase;
@@ -33,6 +36,7 @@ pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 pub use define::{Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
 pub use destination::{Destination, DestinationKind, MAX_DESTINATIONS, SendingClass};
 pub use engine::{AsOf, Machine, Outcome};
+pub use line::{Campaigns, KEPT_US, LineRow, MAX_CAMPAIGNS, OTHER_CAMPAIGNS};
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};

@@ -2,14 +2,15 @@
 
 use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 use crate::effect::Cause;
+use crate::line::{Campaigns, LineRow};
 use crate::membership::{Backfill, Book, Tally};
 use crate::query::{Answer, Query};
 use crate::reckon::{Before, agenda_of};
 use crate::resolve::Step;
 use crate::settings::Settings;
 use crate::state::{
-    BACKFILLS, COUNTS, Counts, ProfileRow, RULEBOOK, SETTINGS, SUPPRESSIONS, State, Suppressed, TALLIES,
-    THE_COUNTS, THE_RULEBOOK, THE_SETTINGS,
+    BACKFILLS, CAMPAIGNS, COUNTS, Counts, LINE, ProfileRow, RULEBOOK, SETTINGS, SUPPRESSIONS, State,
+    Suppressed, TALLIES, THE_COUNTS, THE_RULEBOOK, THE_SETTINGS,
 };
 use crate::view::{Change, View};
 use engine::{AsOf, Machine, Outcome, Subject, TableId, Value, Wanted};
@@ -89,9 +90,11 @@ impl Step<'_> {
                 changed = aggregate.features.record(book.features_of(event), event, at, now);
             }
         }
+        let reporters = self.reporters(event.order.as_ref());
         if let Some(fact) = &event.order {
             self.purchase(event, fact, node, at);
         }
+        self.line_event(event, node, at, reporters);
         if audiences {
             self.reckon_event(&book, event, profile, changed, &before);
         }
@@ -127,7 +130,8 @@ impl Machine for Engage {
     type Answer = Answer;
 
     const RULES_VERSION: u32 = crate::RULES_VERSION;
-    const VIEW_TABLES: &'static [TableId] = &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS];
+    const VIEW_TABLES: &'static [TableId] =
+        &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS];
 
     fn empty_state(&self) -> State {
         State::empty()
@@ -216,6 +220,9 @@ impl Machine for Engage {
             }
             step.catch_up(subject);
             step.wake(subject);
+        } else if state.line.get(subject).is_some() {
+            let settings = state.settings();
+            step(state, &settings, at, due, outcome).line_timer(subject);
         } else if state.commands.get(subject).is_some() {
             state.commands.remove(subject);
         }
@@ -223,6 +230,7 @@ impl Machine for Engage {
 
     fn wanted_by_timer(&self, state: &State, subject: Key, wanted: &mut Wanted) {
         wanted.unless_known(&state.commands, subject);
+        wanted.unless_known(&state.line, subject);
         state.want_profile(subject, wanted);
     }
 
@@ -260,6 +268,16 @@ impl Machine for Engage {
         {
             view.put(Change::Backfill { definition: row.definition, row: Some(row) });
         }
+        if table == LINE
+            && let Ok(row) = LineRow::decode(row)
+        {
+            view.put(Change::Line { place: row.place, difference: Box::new(row.figures) });
+        }
+        if table == CAMPAIGNS
+            && let Ok(names) = Campaigns::decode(row)
+        {
+            view.put(Change::Campaigns(Arc::new(names)));
+        }
         if table == SETTINGS
             && let Ok(row) = Settings::decode(row)
         {
@@ -276,11 +294,15 @@ impl State {
     /// Identifiers, then the sessions that devices carry, then profiles, then what an order touches. Where there are
     /// audiences, all nodes of the profile.
     fn want_event(&self, identifiers: &[Identifier<'_>], order: Option<&OrderFact<'_>>, wanted: &mut Wanted) {
+        let line = self.line_is_on();
         for identifier in identifiers {
+            if line {
+                wanted.unless_known(&self.trails, identifier.key);
+            }
             let Some(node) = wanted.or_ask(&self.nodes, identifier.key) else { continue };
             let profile = self.want_row(node.profile, wanted);
             wanted.unless_known(&self.suppressions, profile);
-            if self.known_book().is_some_and(|book| book.audiences().next().is_some()) {
+            if line || self.known_book().is_some_and(|book| book.audiences().next().is_some()) {
                 self.want_profile(profile, wanted);
             }
             if !node.is_session() {

@@ -230,6 +230,9 @@ impl State {
         wanted.unless_known(&self.suppressions, profile);
         if let Peek::Present(crate::state::ProfileRow::Live(component, _)) = self.profiles.peek(profile) {
             component.members.iter().for_each(|member| wanted.unless_known(&self.nodes, member.node));
+            if self.line_is_on() {
+                component.members.iter().for_each(|member| wanted.unless_known(&self.trails, member.node));
+            }
         }
     }
 

@@ -248,6 +248,9 @@ impl Step<'_> {
         let Some(left) = self.state.component(one).cloned() else { return Ok(()) };
         let Some(right) = self.state.component(two) else { return Ok(()) };
         left.may_unite(right, claim, &self.settings.identity)?;
+        let right_line = self.line_of(two);
+        let mut difference = self.line_of(one);
+        let Some(right) = self.state.component(two) else { return Ok(()) };
         let left_first = left.root().map(|root| root.first_seen) < right.root().map(|root| root.first_seen);
         let (kept, gone, lost) = if left_first { (one, two, right.clone()) } else { (two, one, left) };
         let mut before = 0;
@@ -256,6 +259,10 @@ impl Step<'_> {
             component.absorb(lost);
             component.add_edge(edge, true);
         }
+        difference.merge(&right_line, 1);
+        let mut restated = self.line_of(kept);
+        restated.merge(&difference, -1);
+        self.post(restated);
         self.leave_all(gone, Cause::Merge);
         self.changed.retain(|(profile, _)| *profile != gone && *profile != kept);
         self.changed.push((kept, Cause::Merge));

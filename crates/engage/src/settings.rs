@@ -4,6 +4,7 @@ use crate::destination::Destination;
 use engine::Value;
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::identity::IdentitySettings;
+use model::line::LineSettings;
 use model::suppression::SuppressionSettings;
 
 /// The most write keys of a shard.
@@ -64,6 +65,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// Rules of suppression.
     pub suppression: SuppressionSettings,
+    /// What the line is measured in.
+    pub line: LineSettings,
     /// By number.
     pub write_keys: Vec<WriteKey>,
     /// By number.
@@ -133,6 +136,7 @@ impl Value for Settings {
         self.tokens.iter().for_each(|token| token.encode(encoder));
         encoder.varint(self.destinations.len() as u64);
         self.destinations.iter().for_each(|destination| destination.encode(encoder));
+        self.line.encode(encoder);
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -150,11 +154,13 @@ impl Value for Settings {
         for _ in 0..decoder.count()? {
             settings.destinations.push(Destination::decode(decoder)?);
         }
+        settings.line = LineSettings::decode(decoder)?;
         decoder.finish()?;
         Ok(settings)
     }
 
     fn heap_bytes(&self) -> usize {
         (self.write_keys.len() + self.tokens.len() + self.destinations.len()) * 256
+            + self.line.rates.len() * size_of::<model::line::Rate>()
     }
 }

@@ -1,5 +1,6 @@
 //! The tables, and their rows.
 
+use crate::line::{Campaigns, LineRow, TrailRow};
 use crate::membership::{Backfill, Book, Membership, Tally};
 use crate::redact::{ErasedNode, Extent};
 use crate::settings::Settings;
@@ -24,8 +25,12 @@ pub(crate) const COUNTS: TableId = TableId(23);
 pub(crate) const RULEBOOK: TableId = TableId(24);
 pub(crate) const TALLIES: TableId = TableId(25);
 pub(crate) const BACKFILLS: TableId = TableId(26);
+pub(crate) const LINE: TableId = TableId(28);
+pub(crate) const CAMPAIGNS: TableId = TableId(29);
 /// The one row of the table of counts.
 pub(crate) const THE_COUNTS: Key = Key(0);
+/// The one row of the campaigns' names.
+pub(crate) const THE_CAMPAIGNS: Key = Key(0);
 /// The one row of the table of rulebooks.
 pub(crate) const THE_RULEBOOK: Key = Key(0);
 /// The one row of the table of settings.
@@ -47,6 +52,9 @@ pub struct State {
     pub(crate) rulebook: Table<Book>,
     pub(crate) tallies: Table<Tally>,
     pub(crate) backfills: Table<Backfill>,
+    pub(crate) trails: Table<TrailRow>,
+    pub(crate) line: Table<LineRow>,
+    pub(crate) campaigns: Table<Campaigns>,
     /// The row of settings, decoded once.
     current: Option<Arc<Settings>>,
     /// The rulebook, compiled once.
@@ -71,6 +79,9 @@ impl State {
             rulebook: Table::new(RULEBOOK, "rulebook"),
             tallies: Table::new(TALLIES, "tallies"),
             backfills: Table::new(BACKFILLS, "backfills"),
+            trails: Table::new(TableId(27), "trails"),
+            line: Table::new(LINE, "line"),
+            campaigns: Table::new(CAMPAIGNS, "campaigns"),
             current: None,
             book: None,
             pending: None,
@@ -86,6 +97,11 @@ impl State {
         let current = Arc::new(self.settings.get(THE_SETTINGS).cloned().unwrap_or_default());
         self.current = Some(Arc::clone(&current));
         current
+    }
+
+    /// The same where they were asked for before; what prefetching goes by.
+    pub(crate) fn known_settings(&self) -> Option<&Settings> {
+        self.current.as_deref()
     }
 
     pub(crate) fn set_settings(&mut self, settings: Settings) -> Arc<Settings> {
@@ -174,6 +190,8 @@ impl State {
             size("profiles", &self.profiles),
             size("orders", &self.orders),
             size("suppressions", &self.suppressions),
+            size("trails", &self.trails),
+            size("line", &self.line),
         ]
     }
 
@@ -197,6 +215,9 @@ impl State {
         rows(&self.rulebook, &mut out);
         rows(&self.tallies, &mut out);
         rows(&self.backfills, &mut out);
+        rows(&self.trails, &mut out);
+        rows(&self.line, &mut out);
+        rows(&self.campaigns, &mut out);
         out.sort();
         out
     }
@@ -215,6 +236,9 @@ impl Tables for State {
         visitor(&mut self.rulebook);
         visitor(&mut self.tallies);
         visitor(&mut self.backfills);
+        visitor(&mut self.trails);
+        visitor(&mut self.line);
+        visitor(&mut self.campaigns);
     }
 }
 

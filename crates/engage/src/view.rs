@@ -3,12 +3,14 @@
 //! Every identifier that finds a suppressed profile leads straight to what that profile is suppressed for, so one
 //! look-up gives a whole answer and a reader never sees a merge half done.
 
+use crate::line::Campaigns;
 use crate::membership::{Backfill, Tally};
 use crate::settings::Settings;
 use crate::state::{Counts, Suppressed};
 use engine::AsOf;
 use model::audience::{DefinitionId, Rulebook};
 use model::id::{Key, Position, Timestamp};
+use model::line::{Figures, Ledger, Place};
 use model::suppression::{Active, ActiveSet, Difference, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -52,6 +54,17 @@ pub enum Change {
         /// How many there are now.
         tally: Tally,
     },
+    /// The line's figures of an hour and a campaign changed by this.
+    Line {
+        /// Which.
+        place: Place,
+        /// By so much.
+        difference: Box<Figures>,
+    },
+    /// Figures of long ago are no more.
+    LineForgotten(Place),
+    /// Campaigns have these names.
+    Campaigns(Arc<Campaigns>),
     /// An audience is being found for everybody, or no more.
     Backfill {
         /// The definition.
@@ -125,6 +138,8 @@ pub struct View {
     book: RwLock<Arc<Rulebook>>,
     tallies: RwLock<BTreeMap<DefinitionId, Tally>>,
     backfills: RwLock<BTreeMap<DefinitionId, Backfill>>,
+    line: RwLock<Ledger>,
+    campaigns: RwLock<Arc<Campaigns>>,
     profiles: AtomicU64,
     merges: AtomicU64,
     next_position: AtomicU64,
@@ -140,6 +155,8 @@ impl Default for View {
             book: RwLock::default(),
             tallies: RwLock::default(),
             backfills: RwLock::default(),
+            line: RwLock::default(),
+            campaigns: RwLock::default(),
             profiles: AtomicU64::new(0),
             merges: AtomicU64::new(0),
             next_position: AtomicU64::new(0),
@@ -194,6 +211,21 @@ impl View {
         self.backfills.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The line's figures from one hour to another, the last not counted.
+    pub fn line(&self, hours: std::ops::Range<i32>) -> Ledger {
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        let (from, to) = (Place { hour: hours.start, campaign: 0 }, Place { hour: hours.end, campaign: 0 });
+        if hours.is_empty() {
+            return Ledger::default();
+        }
+        Ledger(line.0.range(from..to).map(|(place, figures)| (*place, figures.clone())).collect())
+    }
+
+    /// The names of campaigns.
+    pub fn campaigns(&self) -> Arc<Campaigns> {
+        Arc::clone(&self.campaigns.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The point of the log that the view reflects at least.
     pub fn as_of(&self) -> AsOf {
         AsOf {
@@ -224,6 +256,16 @@ impl View {
             Change::Book(book) => *self.book.write().unwrap_or_else(PoisonError::into_inner) = book,
             Change::Tally { audience, tally } => {
                 self.tallies.write().unwrap_or_else(PoisonError::into_inner).insert(audience, tally);
+            }
+            Change::Line { place, difference } => {
+                let difference = Ledger(BTreeMap::from([(place, *difference)]));
+                self.line.write().unwrap_or_else(PoisonError::into_inner).merge(&difference, 1);
+            }
+            Change::LineForgotten(place) => {
+                self.line.write().unwrap_or_else(PoisonError::into_inner).0.remove(&place);
+            }
+            Change::Campaigns(names) => {
+                *self.campaigns.write().unwrap_or_else(PoisonError::into_inner) = names;
             }
             Change::Backfill { definition, row } => {
                 let mut backfills = self.backfills.write().unwrap_or_else(PoisonError::into_inner);

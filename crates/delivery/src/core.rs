@@ -6,6 +6,7 @@
 
 mod breaker;
 mod bucket;
+mod change;
 mod commands;
 mod lane;
 mod queue;
@@ -13,14 +14,15 @@ mod stats;
 
 pub use breaker::BreakerState;
 pub(crate) use bucket::Bucket;
-pub use stats::{Hold, LAG_BUCKETS, Lag, LaneStatus};
+pub use stats::{Forgotten, Hold, LAG_BUCKETS, Lag, LaneStatus};
 
 use crate::error::OptionsError;
 use crate::ledger::{Entry, Ledger};
-use crate::options::{LANES_MAX, LaneOptions};
+use crate::options::LaneOptions;
 use crate::parcel::{Moment, Outcome, Parcel, Permit, PermitRequest, Supply};
 use lane::{Book, Lane};
-use model::id::EffectId;
+use model::id::{EffectId, Key};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entries are synced at the latest after this time, so that the cursor follows when nothing else asks for it.
@@ -31,7 +33,8 @@ const UNSYNCED_SUBJECTS_MAX: usize = 16_384;
 /// One attempt of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
-    /// The lane's place among the options that the core was opened with.
+    /// The lane's place: that among the options that the core was opened with, then counted on with every lane that
+    /// is opened later. No place is used twice, so an answer to a lane that was closed reaches no other.
     pub lane: usize,
     /// Grows with every attempt.
     pub serial: u64,
@@ -90,7 +93,13 @@ pub struct Step {
 
 /// Every lane, and the ledger they share.
 pub struct Core {
-    lanes: Vec<Lane>,
+    /// By place.
+    lanes: BTreeMap<usize, Lane>,
+    next_place: usize,
+    /// What closed lanes have counted, by name: a lane that is opened again counts on.
+    closed: BTreeMap<String, LaneStatus>,
+    /// Subjects that were forgotten lately, up to which effect: a source may still hold what it read before.
+    forgotten: BTreeMap<Key, EffectId>,
     ledger: Ledger,
     entries: Vec<Entry>,
     serial: u64,
@@ -108,7 +117,10 @@ impl Core {
     /// Lanes that go on where the ledger left them. Lanes of the ledger that have no options rest.
     pub fn open(options: Vec<LaneOptions>, ledger: Ledger, now: Moment) -> Result<Self, OptionsError> {
         let mut core = Self {
-            lanes: Vec::new(),
+            lanes: BTreeMap::new(),
+            next_place: 0,
+            closed: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             ledger,
             entries: Vec::new(),
             serial: 0,
@@ -119,27 +131,7 @@ impl Core {
             stopping: false,
         };
         for options in options {
-            options.validate()?;
-            let bad = |what: &str| OptionsError {
-                lane: options.name.clone(),
-                option: "name",
-                what: what.to_owned(),
-            };
-            if core.lanes.iter().any(|lane| lane.options.name == options.name) {
-                return Err(bad("is used by two destinations, and must be unique"));
-            }
-            let known = core.ledger.number_of(&options.name);
-            if known.is_none() && core.ledger.lanes.len() >= LANES_MAX {
-                return Err(bad(
-                    "is one too many: the journal holds no more than 1,024, former ones included",
-                ));
-            }
-            let number = known.unwrap_or_else(|| core.ledger.next_number());
-            if known.is_none() {
-                core.book().write(Entry::Named { lane: number, name: options.name.clone() });
-            }
-            let lane_ledger = core.ledger.lanes.get(&number).cloned().unwrap_or_default();
-            core.lanes.push(Lane::new(options, number, &lane_ledger, now));
+            core.open_lane(options, now)?;
         }
         Ok(core)
     }
@@ -148,17 +140,18 @@ impl Core {
     pub fn poll(&mut self, now: Moment, chance: &mut dyn FnMut() -> u64) -> Step {
         let mut step = Step::default();
         let mut send_sync = false;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
+        for (place, lane) in &mut self.lanes {
+            let (index, stopping) = (*place, self.stopping || lane.closing);
             let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
             lane.expire(index, now, chance, book, &mut step.actions);
             lane.take_resends(now, book);
             lane.queue.promote(now.monotonic_us);
-            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !self.stopping) {
+            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !stopping) {
                 lane.begin(index, now, ledger, &mut self.serial, &mut step.actions);
             }
             send_sync |= lane.send(index, now, book, &mut step.actions);
             lane.flush(book);
-            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !self.stopping)
+            if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !stopping)
                 && let Some((after, limit)) = lane.wants(ledger)
             {
                 step.actions.push(Action::Fetch { lane: index, after, limit });
@@ -169,7 +162,7 @@ impl Core {
             self.unsynced = true;
             self.synced_us = now.monotonic_us;
         }
-        let waiting: usize = self.lanes.iter().map(|lane| lane.unsynced.len()).sum();
+        let waiting: usize = self.lanes.values().map(|lane| lane.unsynced.len()).sum();
         let late = now.monotonic_us.saturating_sub(self.synced_us) >= SYNC_EVERY_US;
         step.sync = self.unsynced
             && (send_sync || self.sync_now || late || waiting > UNSYNCED_SUBJECTS_MAX || self.rewrite);
@@ -184,10 +177,11 @@ impl Core {
     pub fn on_synced(&mut self, now: Moment) {
         self.unsynced = false;
         self.synced_us = now.monotonic_us;
-        for lane in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             // What was settled after the step was made is not in the journal yet.
             if self.entries.is_empty() && lane.settled.is_empty() {
                 lane.unsynced.clear();
+                lane.sync_first = false;
             }
             lane.durable_through = self.ledger.lanes.get(&lane.number).and_then(|ledger| ledger.through);
         }
@@ -196,9 +190,9 @@ impl Core {
     /// Takes in what a source gave; `None` if it gave nothing, to be asked again after [`Core::nudge`].
     pub fn supply(&mut self, lane: usize, supplies: Supplies, now: Moment) {
         let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
-        if let Some(lane) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
             match supplies {
-                Some(supply) => lane.supply(supply, now, book),
+                Some(supply) => lane.supply(supply, &self.forgotten, now, book),
                 None => (lane.fetching, lane.idle) = (false, true),
             }
         }
@@ -206,7 +200,7 @@ impl Core {
 
     /// Sources may have more: ask them again.
     pub fn nudge(&mut self) {
-        for lane in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             lane.idle = false;
         }
     }
@@ -218,13 +212,13 @@ impl Core {
 
     /// Whether an attempt is under way.
     pub fn is_under_way(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.attempts.is_empty())
+        self.lanes.values().any(|lane| !lane.attempts.is_empty())
     }
 
     /// Takes in permits, one for each request of the attempt.
     pub fn on_permits(&mut self, attempt: AttemptId, permits: &[Permit], now: Moment) {
         let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
-        if let Some(lane) = self.lanes.get_mut(attempt.lane) {
+        if let Some(lane) = self.lanes.get_mut(&attempt.lane) {
             lane.permits(attempt.serial, permits, now, book);
         }
     }
@@ -232,7 +226,7 @@ impl Core {
     /// Takes in the outcome of an attempt.
     pub fn on_answer(&mut self, attempt: AttemptId, outcome: &Outcome, now: Moment, chance: u64) {
         let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
-        if let Some(lane) = self.lanes.get_mut(attempt.lane) {
+        if let Some(lane) = self.lanes.get_mut(&attempt.lane) {
             lane.answer(attempt.serial, outcome, now, chance, book);
         }
     }
@@ -240,7 +234,8 @@ impl Core {
     /// When something becomes due by itself.
     fn wake_at_us(&self, now: Moment) -> Option<u64> {
         let sync_us = self.unsynced.then(|| self.synced_us.saturating_add(SYNC_EVERY_US));
-        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at_us(now, self.stopping));
+        let lanes =
+            self.lanes.values().filter_map(|lane| lane.wake_at_us(now, self.stopping || lane.closing));
         lanes.chain(sync_us).min()
     }
 

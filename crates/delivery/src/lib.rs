@@ -26,7 +26,7 @@ mod parcel;
 mod run;
 
 pub use crate::core::{
-    Action, AttemptId, BreakerState, Core, Hold, LAG_BUCKETS, Lag, LaneStatus, Step, Supplies,
+    Action, AttemptId, BreakerState, Core, Forgotten, Hold, LAG_BUCKETS, Lag, LaneStatus, Step, Supplies,
 };
 pub use crate::error::{CommandError, JournalError, OptionsError};
 pub use crate::journal::{Journal, JournalKeys, JournalOptions};
@@ -38,7 +38,7 @@ pub use crate::parcel::{
     BODY_BYTES_MAX, Class, Destination, IDEMPOTENCY_KEY_BYTES_MAX, Later, Moment, Outcome, Parcel, Permit,
     PermitRequest, Permits, Source, SourceError, Supply,
 };
-pub use crate::run::{LaneParts, RunError, Runner, RunnerOptions, run};
+pub use crate::run::{LaneParts, OpenError, RunError, Runner, RunnerOptions, run};
 
 /// The machine, for destinations that write files: a destination may use what this crate uses, and nothing else.
 pub use env;

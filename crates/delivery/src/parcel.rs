@@ -45,6 +45,8 @@ pub struct Parcel {
     pub issued_at: Timestamp,
     /// What it is; numbers belong to whoever issued it.
     pub kind: u16,
+    /// What it is about, e.g. an audience; numbers belong to whoever issued it.
+    pub about: Option<u32>,
     /// Whom it concerns. Order is kept per subject.
     pub subject: Key,
     /// What an unknown outcome means for it.
@@ -83,6 +85,8 @@ pub struct Supply {
     /// The last effect looked at, where that is beyond the last parcel: effects that are not for this destination lie
     /// in between, and the lane's cursor can pass them.
     pub through: Option<EffectId>,
+    /// When that was issued, where it is known.
+    pub through_at: Option<Timestamp>,
 }
 
 /// A source that cannot answer now.
@@ -131,6 +135,10 @@ pub enum Permit {
 pub trait Permits: Send + Sync {
     /// One answer for each request, in order. Any other number of answers counts as `Later` for all.
     fn request(&self, destination: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>>;
+
+    /// Asked when an attempt has ended: for how many of its parcels the permit would be refused now, by the rule of
+    /// [`Permits::request`]. Something was committed while they were on the wire.
+    fn crossed(&self, destination: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64>;
 }
 
 /// What became of an attempt.

@@ -3,14 +3,17 @@
 //! One task owns core and journal. Everything else, sources, permits and destinations, runs as tasks of its own that
 //! report back through a bounded queue, so that one that hangs holds up nobody.
 
-use crate::core::{Action, AttemptId, Core, LaneStatus, Step};
+mod lanes;
+
+use crate::core::{Action, AttemptId, Core, Forgotten, LaneStatus, Step};
 use crate::error::{CommandError, JournalError, OptionsError};
 use crate::journal::{Journal, JournalOptions};
 use crate::ledger::DeadLetter;
 use crate::options::LaneOptions;
-use crate::parcel::{Destination, Moment, Outcome, Permit, Permits, Source, SourceError, Supply};
+use crate::parcel::{Destination, Moment, Outcome, Parcel, Permit, Permits, Source, SourceError, Supply};
 use env::Env;
 use env::seeded::Seed;
+use lanes::{Closing, Running};
 use model::id::{EffectId, Key, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,6 +86,17 @@ pub enum RunError {
     Entropy(std::io::Error),
 }
 
+/// Why a lane was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// Its options cannot work.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Nobody is there to open it.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
 impl RunError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -108,10 +122,21 @@ pub struct Runner {
 
 type Work = Box<dyn FnOnce(&mut Core) + Send>;
 
-struct Command {
-    work: Work,
-    /// Answered when what the work did is durable.
-    done: oneshot::Sender<()>,
+enum Command {
+    /// `done` is answered when what the work did is durable.
+    Work {
+        work: Work,
+        done: oneshot::Sender<()>,
+    },
+    Open {
+        lane: Box<LaneParts>,
+        opened: oneshot::Sender<Result<(), OptionsError>>,
+    },
+    /// `done` is answered when the lane has let go of everything, durably.
+    Close {
+        lane: String,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Starts delivery on the runtime that this is called in, which should be one of its own.
@@ -126,6 +151,7 @@ pub fn run(
     env.entropy.fill(&mut seed).map_err(RunError::Entropy)?;
     let now = moment(env);
     let core = Core::open(lanes.iter().map(|lane| lane.options.clone()).collect(), ledger, now)?;
+    let lanes = lanes.into_iter().enumerate().map(|(place, parts)| (place, Running::new(parts)));
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (statuses_out, statuses) = watch::channel(core.statuses());
@@ -138,7 +164,9 @@ pub fn run(
         options,
         core,
         journal: Some(journal),
-        lanes: Arc::new(lanes),
+        lanes: lanes.collect(),
+        closing: Vec::new(),
+        wired: BTreeMap::new(),
         permits,
         reports,
         reported,
@@ -151,7 +179,6 @@ pub fn run(
         seed: Seed::new(u64::from_le_bytes(seed)),
         acknowledge: Vec::new(),
         stop_at_us: None,
-        tending: Vec::new(),
     };
     let task = tokio::spawn(async move {
         if let Err(error) = driver.run().await {
@@ -207,10 +234,28 @@ impl Runner {
         self.command(move |core| core.discard(&lane, id)).await?
     }
 
-    /// Forgets what is held of a subject up to an effect; gone from the disk on return. What is under way goes on, and
-    /// may become a dead letter again: ask again when it cannot be under way any more. Returns how much was forgotten.
-    pub async fn forget(&self, subject: Key, up_to: EffectId) -> Result<usize, CommandError> {
-        self.command(move |core| core.forget(subject, up_to)).await
+    /// Forgets what is held of subjects up to an effect each; gone from the disk on return. What is under way goes when
+    /// its attempt ends: to know when that is, ask again until nothing is under way.
+    pub async fn forget(&self, subjects: Arc<BTreeMap<Key, EffectId>>) -> Result<Forgotten, CommandError> {
+        self.command(move |core| core.forget(&subjects)).await
+    }
+
+    /// Opens a lane, while the others go on. One that was open before goes on where it was, and counts on.
+    pub async fn open(&self, lane: LaneParts) -> Result<(), OpenError> {
+        let (opened, answered) = oneshot::channel();
+        let command = Command::Open { lane: Box::new(lane), opened };
+        self.commands.send(command).await.map_err(|_| CommandError::Stopped)?;
+        Ok(answered.await.map_err(|_| CommandError::Stopped)??)
+    }
+
+    /// Closes a lane, while the others go on: it begins nothing new, attempts under way may end within the time for
+    /// stopping, and its destination closes what it holds. On return that is durable, and the destination was let go.
+    /// A lane that is not open is closed already.
+    pub async fn close(&self, lane: &str) -> Result<(), CommandError> {
+        let (done, closed) = oneshot::channel();
+        let command = Command::Close { lane: lane.to_owned(), done };
+        self.commands.send(command).await.map_err(|_| CommandError::Stopped)?;
+        closed.await.map_err(|_| CommandError::Stopped)
     }
 
     /// Stops: nothing new begins, attempts under way may end within their time, destinations close what they hold. What
@@ -235,7 +280,7 @@ impl Runner {
             // A caller that has gone away needs no answer.
             let _ = answer.send(work(core));
         });
-        self.commands.send(Command { work, done }).await.map_err(|_| CommandError::Stopped)?;
+        self.commands.send(Command::Work { work, done }).await.map_err(|_| CommandError::Stopped)?;
         durable.await.map_err(|_| CommandError::Stopped)?;
         answered.await.map_err(|_| CommandError::Stopped)
     }
@@ -245,6 +290,10 @@ enum Report {
     Supply(usize, Result<Supply, SourceError>),
     Permits(AttemptId, Vec<Permit>),
     Answer(AttemptId, Outcome),
+    /// So many parcels of a lane were crossed.
+    Crossed(String, u64),
+    /// The destination at this place holds nothing any more.
+    Closed(usize),
 }
 
 struct Driver {
@@ -253,7 +302,10 @@ struct Driver {
     core: Core,
     /// Away while another thread writes it.
     journal: Option<Journal>,
-    lanes: Arc<Vec<LaneParts>>,
+    lanes: BTreeMap<usize, Running>,
+    closing: Vec<Closing>,
+    /// What is on the wire.
+    wired: BTreeMap<AttemptId, (String, Arc<[Parcel]>)>,
     permits: Arc<dyn Permits>,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
@@ -266,7 +318,6 @@ struct Driver {
     seed: Seed,
     acknowledge: Vec<oneshot::Sender<()>>,
     stop_at_us: Option<u64>,
-    tending: Vec<Option<tokio::task::JoinHandle<()>>>,
 }
 
 fn moment(env: &Env) -> Moment {
@@ -284,6 +335,7 @@ impl Driver {
             if self.is_done() {
                 break;
             }
+            self.let_go();
             let wait = Duration::from_micros(wake_us.unwrap_or(1_000_000).min(1_000_000));
             let stopping = self.stop_at_us.is_some();
             tokio::select! {
@@ -369,16 +421,12 @@ impl Driver {
     }
 
     fn act(&mut self, action: Action) {
-        let (lanes, reports) = (Arc::clone(&self.lanes), self.reports.clone());
+        let reports = self.reports.clone();
         match action {
             Action::Fetch { lane, after, limit } => {
+                let Some(source) = self.parts(lane).map(|parts| Arc::clone(&parts.source)) else { return };
                 // A task in a task: one that panics or hangs must still be reported, or the lane would never ask again.
-                let mut asking = tokio::spawn(async move {
-                    match lanes.get(lane) {
-                        Some(parts) => parts.source.after(after, limit).await,
-                        None => Ok(Supply::default()),
-                    }
-                });
+                let mut asking = tokio::spawn(async move { source.after(after, limit).await });
                 tokio::spawn(async move {
                     let supply = match tokio::time::timeout(SOURCE_TIMEOUT, &mut asking).await {
                         Ok(Ok(supply)) => supply,
@@ -392,18 +440,24 @@ impl Driver {
                 });
             }
             Action::Ask { attempt, requests } => {
+                let Some(name) = self.parts(attempt.lane).map(|parts| parts.options.name.clone()) else {
+                    return;
+                };
                 let permits = Arc::clone(&self.permits);
                 let task = tokio::spawn(async move {
-                    let Some(parts) = lanes.get(attempt.lane) else { return };
-                    let answers = permits.request(&parts.options.name, requests).await;
+                    let answers = permits.request(&name, requests).await;
                     let _ = reports.send(Report::Permits(attempt, answers)).await;
                 });
                 self.under_way.insert(attempt, task.abort_handle());
             }
             Action::Send { attempt, parcels, timeout_ms } => {
+                let Some(parts) = self.parts(attempt.lane) else { return };
+                let (name, destination) = (parts.options.name.clone(), Arc::clone(&parts.destination));
+                self.wired.insert(attempt, (name, Arc::clone(&parcels)));
                 let task = tokio::spawn(async move {
-                    let Some(parts) = lanes.get(attempt.lane) else { return };
-                    let outcome = parts.destination.send(parcels, timeout_ms).await;
+                    let outcome = destination.send(parcels, timeout_ms).await;
+                    // Whoever waits for the answer may want to close the destination.
+                    drop(destination);
                     let _ = reports.send(Report::Answer(attempt, outcome)).await;
                 });
                 self.under_way.insert(attempt, task.abort_handle());
@@ -412,8 +466,21 @@ impl Driver {
                 if let Some(task) = self.under_way.remove(&attempt) {
                     task.abort();
                 }
+                self.look_back(attempt);
             }
         }
+    }
+
+    /// Asks whether something crossed an attempt that is over.
+    fn look_back(&mut self, attempt: AttemptId) {
+        let Some((name, parcels)) = self.wired.remove(&attempt) else { return };
+        let (permits, reports) = (Arc::clone(&self.permits), self.reports.clone());
+        tokio::spawn(async move {
+            let crossed = permits.crossed(&name, parcels).await;
+            if crossed > 0 {
+                let _ = reports.send(Report::Crossed(name, crossed)).await;
+            }
+        });
     }
 
     fn take_in(&mut self, report: Report) {
@@ -432,41 +499,33 @@ impl Driver {
                 self.under_way.remove(&attempt);
                 let chance = self.seed.next_u64();
                 self.core.on_answer(attempt, &outcome, now, chance);
+                self.look_back(attempt);
             }
+            Report::Crossed(lane, parcels) => self.core.on_crossed(&lane, parcels),
+            Report::Closed(place) => self.closed(place),
         }
     }
 
     fn obey(&mut self, command: Command) {
-        (command.work)(&mut self.core);
-        self.acknowledge.push(command.done);
-    }
-
-    /// Each destination by itself, and none twice at a time: one that hangs keeps no other from tending.
-    fn tend(&mut self) {
-        self.tending.resize_with(self.lanes.len(), || None);
-        for (place, tending) in self.tending.iter_mut().enumerate() {
-            if tending.as_ref().is_some_and(|task| !task.is_finished()) {
-                continue;
+        match command {
+            Command::Work { work, done } => {
+                work(&mut self.core);
+                self.acknowledge.push(done);
             }
-            let lanes = Arc::clone(&self.lanes);
-            *tending = Some(tokio::spawn(async move {
-                if let Some(parts) = lanes.get(place) {
-                    parts.destination.tend(false).await;
-                }
-            }));
+            Command::Open { lane, opened } => {
+                // A caller that has gone away needs no answer.
+                let _ = opened.send(self.open_lane(*lane));
+            }
+            Command::Close { lane, done } => self.close_lane(&lane, done),
         }
     }
 
     /// Lets every destination close what it holds, all at a time and within the time for stopping.
     async fn close_destinations(&self) {
         let mut closing = tokio::task::JoinSet::new();
-        for place in 0..self.lanes.len() {
-            let lanes = Arc::clone(&self.lanes);
-            closing.spawn(async move {
-                if let Some(parts) = lanes.get(place) {
-                    parts.destination.tend(true).await;
-                }
-            });
+        for running in self.lanes.values() {
+            let destination = Arc::clone(&running.parts.destination);
+            closing.spawn(async move { destination.tend(true).await });
         }
         let all = async { while closing.join_next().await.is_some() {} };
         let timeout = Duration::from_millis(self.options.stop_timeout_ms.max(1));

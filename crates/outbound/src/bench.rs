@@ -157,7 +157,7 @@ impl Source for Made {
         let first = after.map_or(0, |id| id.position.0) + 1;
         let last = self.bench.effects.min(first.saturating_add(limit as u64) - 1);
         let parcels = (first..=last).map(|number| self.parcel(number)).collect();
-        Box::pin(std::future::ready(Ok(Supply { parcels, through: None })))
+        Box::pin(std::future::ready(Ok(Supply { parcels, ..Supply::default() })))
     }
 }
 
@@ -170,6 +170,7 @@ impl Made {
             id,
             issued_at: self.issued_at,
             kind: 1,
+            about: None,
             subject: Key(u128::from(number % self.bench.subjects.max(1))),
             class: if marketing { Class::Marketing } else { Class::Transactional },
             idempotency_key: id.to_string(),
@@ -183,6 +184,10 @@ struct AllGranted;
 impl Permits for AllGranted {
     fn request(&self, _destination: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
         Box::pin(std::future::ready(requests.iter().map(|_| Permit::Granted).collect()))
+    }
+
+    fn crossed(&self, _destination: &str, _parcels: Arc<[Parcel]>) -> Later<'_, u64> {
+        Box::pin(std::future::ready(0))
     }
 }
 

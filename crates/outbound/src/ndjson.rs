@@ -1,16 +1,19 @@
 //! Files with a line of JSON for each message.
 //!
 //! Lines are appended to `NAME-NUMBER.ndjson.part`, synced before they count as delivered. When the file is large or old
-//! enough it is finished: renamed in one step to `NAME-NUMBER.ndjson`, after which it never changes. No number is used twice. Whoever reads only
-//! finished files never sees half a line. A crash may leave lines that were not acknowledged; they come again, so a
+//! enough it is finished: renamed in one step to `NAME-NUMBER.ndjson`, after which it changes only where somebody is
+//! erased ([`Ndjson::forget`]): it is replaced in one step by one without the lines about them. No number is used
+//! twice. Whoever reads only finished files never sees half a line. A crash may leave lines that were not acknowledged; they come again, so a
 //! reader drops repeats by the message's `id`.
 
+mod forget;
 mod writer;
 
+pub use forget::{ForgottenLines, Goes, forget_at_rest, forget_finished, names};
 pub use writer::{FileError, Writer};
 
 use crate::error::ConfigError;
-use delivery::env::{Clock, Env};
+use delivery::env::{Clock, Disk, Env};
 use delivery::{Destination, LaneOptions, Later, Outcome, Parcel};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -99,14 +102,30 @@ impl NdjsonConfig {
 pub struct Ndjson {
     writer: Arc<Mutex<Writer>>,
     clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    name: String,
 }
 
 impl Ndjson {
     /// Checks the configuration, takes the folder's lock, and continues a file that a crash left open.
     pub fn open(env: &Env, config: NdjsonConfig) -> Result<Self, NdjsonError> {
         config.validate()?;
+        let (folder, name) = (config.folder.clone(), config.name.clone());
         let writer = Writer::open(&env.disk, config, now_ms(&*env.clock))?;
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), clock: Arc::clone(&env.clock) })
+        let (clock, disk) = (Arc::clone(&env.clock), Arc::clone(&env.disk));
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), clock, disk, folder, name })
+    }
+
+    /// Takes lines out of everything that was written up to now. The file in progress is finished for it; lines that are
+    /// appended meanwhile go to the next one, and are not looked at.
+    pub async fn forget(&self, goes: Goes) -> Result<ForgottenLines, FileError> {
+        let finished = self.on_writer(|writer, now_ms| writer.tend(now_ms, true)).await;
+        finished.unwrap_or(Err(FileError::Panicked))?;
+        let (disk, folder, name) = (Arc::clone(&self.disk), self.folder.clone(), self.name.clone());
+        // Finished files are not the writer's: nobody who writes waits for this.
+        let work = tokio::task::spawn_blocking(move || forget_finished(&*disk, &folder, &name, &goes));
+        work.await.unwrap_or(Err(FileError::Panicked))
     }
 
     /// Works where waiting for the disk holds up no connection.

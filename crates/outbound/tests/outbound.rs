@@ -6,6 +6,8 @@
 mod delivery_runs;
 #[path = "outbound/files.rs"]
 mod files;
+#[path = "outbound/forgetting.rs"]
+mod forgetting;
 #[path = "outbound/receiver.rs"]
 mod receiver;
 #[path = "outbound/signatures.rs"]

@@ -2,16 +2,30 @@
 
 use super::Core;
 use super::lane::{Book, Lane};
-use super::stats::LaneStatus;
+use super::stats::{Forgotten, LaneStatus};
 use crate::error::CommandError;
 use crate::ledger::{DeadLetter, Entry, LaneLedger, Ledger};
 use model::id::{EffectId, Key};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
+/// The most subjects that sources are watched for after they were forgotten. A source holds what it read for seconds.
+const FORGOTTEN_MAX: usize = 65_536;
+
 impl Core {
-    /// How every lane stands, in the order of the options.
+    /// How every lane stands: open ones in the order in which they were opened, then those that were closed.
     pub fn statuses(&self) -> Vec<LaneStatus> {
-        self.lanes.iter().map(|lane| self.status_of(lane)).collect()
+        let open = self.lanes.values().map(|lane| self.status_of(lane));
+        open.chain(self.closed.values().map(|counted| self.status_at_rest(counted))).collect()
+    }
+
+    /// Something was committed while parcels of an attempt were on the wire that would have refused their permit.
+    pub fn on_crossed(&mut self, lane: &str, parcels: u64) {
+        if let Some(lane) = self.lanes.values_mut().find(|known| known.options.name == lane) {
+            lane.status.crossed += parcels;
+        } else if let Some(counted) = self.closed.get_mut(lane) {
+            counted.crossed += parcels;
+        }
     }
 
     /// How many lanes there are.
@@ -27,7 +41,7 @@ impl Core {
     /// The last effect that no lane needs any more, durably; `None` if there is none yet. What is dead is kept here and
     /// needs no source. Without lanes there is nothing that anybody needs, and `None` all the same.
     pub fn settled_through(&self) -> Option<EffectId> {
-        self.lanes.iter().map(|lane| lane.durable_through).min().flatten()
+        self.lanes.values().map(|lane| lane.durable_through).min().flatten()
     }
 
     /// Dead letters of a lane after an id, oldest first.
@@ -56,11 +70,11 @@ impl Core {
         if letter.resend {
             return Err(CommandError::UnderWay { lane: lane.to_owned(), id });
         }
-        let limit = self.lanes.get(place).map_or(0, |lane| lane.options.dead_letters.letters_max);
+        let limit = self.lanes.get(&place).map_or(0, |lane| lane.options.dead_letters.letters_max);
         if ledger.dead.len().saturating_sub(ledger.resting_letters) >= limit {
             return Err(CommandError::TooManyUnderWay { lane: lane.to_owned(), limit });
         }
-        if let Some(lane) = self.lanes.get_mut(place) {
+        if let Some(lane) = self.lanes.get_mut(&place) {
             let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
             book.write(Entry::Resend { lane: lane.number, id });
             lane.resends.insert(id);
@@ -77,35 +91,54 @@ impl Core {
         if letter.resend {
             return Err(CommandError::UnderWay { lane: lane.to_owned(), id });
         }
-        if let Some(number) = self.lanes.get(place).map(|lane| lane.number) {
+        if let Some(number) = self.lanes.get(&place).map(|lane| lane.number) {
             self.book().write(Entry::Gone { lane: number, id });
         }
         self.sync_now = true;
         Ok(())
     }
 
-    /// Forgets what lanes hold of a subject up to an effect: dead letters, and parcels that wait. What is under way goes
-    /// on. The journal is rewritten with the next step, so that the bytes go too. Returns how much was forgotten.
-    pub fn forget(&mut self, subject: Key, up_to: EffectId) -> usize {
-        let mut forgotten = 0;
-        for lane in &mut self.lanes {
+    /// Forgets what lanes hold of subjects, of each up to an effect: dead letters, and parcels that wait. What is under
+    /// way is forgotten when its attempt ends, and what a source still brings is passed over. The journal is rewritten
+    /// with the next step, so that the bytes go too.
+    pub fn forget(&mut self, subjects: &BTreeMap<Key, EffectId>) -> Forgotten {
+        let mut done = Forgotten::default();
+        for lane in self.lanes.values_mut() {
             let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
-            forgotten += lane.forget(subject, up_to, book);
+            let of_lane = lane.forget(subjects, book);
+            done.forgotten += of_lane.forgotten;
+            done.under_way += of_lane.under_way;
         }
-        forgotten += self.forget_at_rest(subject, up_to);
-        self.rewrite = true;
+        done.forgotten += self.forget_at_rest(subjects);
+        for (subject, up_to) in subjects {
+            self.remember_forgotten(*subject, *up_to);
+        }
+        // Whoever waits for what is under way asks again and again.
+        self.rewrite |= done.forgotten > 0 || done.under_way == 0;
         self.sync_now = true;
-        forgotten
+        done
+    }
+
+    fn remember_forgotten(&mut self, subject: Key, up_to: EffectId) {
+        let known = self.forgotten.entry(subject).or_insert(up_to);
+        *known = up_to.max(*known);
+        if self.forgotten.len() > FORGOTTEN_MAX
+            && let Some(earliest) = self.forgotten.iter().min_by_key(|(_, up_to)| **up_to).map(|one| *one.0)
+        {
+            self.forgotten.remove(&earliest);
+        }
     }
 
     /// Letters of lanes that are no longer configured are forgotten as well.
-    fn forget_at_rest(&mut self, subject: Key, up_to: EffectId) -> usize {
-        let configured: Vec<u32> = self.lanes.iter().map(|lane| lane.number).collect();
+    fn forget_at_rest(&mut self, subjects: &BTreeMap<Key, EffectId>) -> usize {
+        let configured: Vec<u32> = self.lanes.values().map(|lane| lane.number).collect();
         let resting = self.ledger.lanes.iter().filter(|(number, _)| !configured.contains(number));
         let gone: Vec<Entry> = resting
             .flat_map(|(number, ledger)| {
-                let letters = ledger.dead.range(..=up_to);
-                let mine = letters.filter(|(_, letter)| letter.parcel.subject == subject);
+                let concerned =
+                    |id: EffectId, subject| subjects.get(&subject).is_some_and(|up_to| id <= *up_to);
+                let mine =
+                    ledger.dead.iter().filter(move |(id, letter)| concerned(**id, letter.parcel.subject));
                 mine.map(|(id, _)| Entry::Gone { lane: *number, id: *id })
             })
             .collect();
@@ -123,9 +156,9 @@ impl Core {
 
     fn find(&self, name: &str) -> Result<(usize, &LaneLedger), CommandError> {
         let unknown = || CommandError::NoSuchLane(name.to_owned());
-        let place = self.lanes.iter().position(|lane| lane.options.name == name).ok_or_else(unknown)?;
-        let number = self.lanes.get(place).map(|lane| lane.number).ok_or_else(unknown)?;
-        self.ledger.lanes.get(&number).map(|ledger| (place, ledger)).ok_or_else(unknown)
+        let lane = self.lanes.iter().find(|(_, lane)| lane.options.name == name);
+        let (place, lane) = lane.ok_or_else(unknown)?;
+        self.ledger.lanes.get(&lane.number).map(|ledger| (*place, ledger)).ok_or_else(unknown)
     }
 
     fn status_of(&self, lane: &Lane) -> LaneStatus {
@@ -138,9 +171,20 @@ impl Core {
             dead_letters: ledger.map_or(0, |ledger| ledger.resting_letters),
             dead_letter_bytes: ledger.map_or(0, |ledger| ledger.resting_bytes),
             settled_through: lane.durable_through,
+            seen_through: lane.head,
+            open: true,
             breaker: Some(lane.breaker.state()),
             hold: lane.hold,
             ..lane.status.clone()
+        }
+    }
+
+    fn status_at_rest(&self, counted: &LaneStatus) -> LaneStatus {
+        let ledger = self.ledger.number_of(&counted.name).and_then(|number| self.ledger.lanes.get(&number));
+        LaneStatus {
+            dead_letters: ledger.map_or(0, |ledger| ledger.resting_letters),
+            dead_letter_bytes: ledger.map_or(0, |ledger| ledger.resting_bytes),
+            ..counted.clone()
         }
     }
 }

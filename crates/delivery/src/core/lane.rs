@@ -6,7 +6,7 @@ mod begin;
 use super::breaker::Breaker;
 use super::bucket::Bucket;
 use super::queue::{Item, Queue};
-use super::stats::{Hold, LaneStatus};
+use super::stats::{Forgotten, Hold, LaneStatus};
 use crate::ledger::{DeadLetter, DeadReason, Entry, LaneLedger, Ledger, Tries, wait_us};
 use crate::options::LaneOptions;
 use crate::parcel::{BODY_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, Moment, Parcel, Supply};
@@ -74,6 +74,12 @@ pub(crate) struct Lane {
     /// Subjects with something settled whose durability is not known.
     pub(crate) unsynced: BTreeSet<Key>,
     pub(crate) durable_through: Option<EffectId>,
+    /// What was settled before the lane was opened is not known to be durable.
+    pub(crate) sync_first: bool,
+    /// Nothing new begins.
+    pub(crate) closing: bool,
+    /// Parcels under way that are forgotten: whatever becomes of their attempt, nothing is kept of them.
+    pub(crate) condemned: BTreeSet<EffectId>,
     pub(crate) hold: Option<Hold>,
     /// When what holds it is over, where that is known.
     pub(crate) hold_until_us: Option<u64>,
@@ -90,6 +96,9 @@ impl Lane {
             resends: resends.collect(),
             head: ledger.through,
             durable_through: ledger.through,
+            sync_first: false,
+            closing: false,
+            condemned: BTreeSet::new(),
             options,
             number,
             queue: Queue::default(),
@@ -124,8 +133,14 @@ impl Lane {
         Some((self.head, room.min(FETCH_PARCELS_MAX)))
     }
 
-    /// Takes in what the source gave. What is out of order or known is ignored.
-    pub(crate) fn supply(&mut self, supply: Supply, now: Moment, book: &mut Book<'_>) {
+    /// Takes in what the source gave. What is out of order or known is ignored; what is forgotten is passed.
+    pub(crate) fn supply(
+        &mut self,
+        supply: Supply,
+        forgotten: &BTreeMap<Key, EffectId>,
+        now: Moment,
+        book: &mut Book<'_>,
+    ) {
         self.fetching = false;
         self.idle = supply.parcels.is_empty() && supply.through <= self.head;
         for parcel in supply.parcels {
@@ -137,13 +152,22 @@ impl Lane {
                 return;
             }
             self.head = Some(parcel.id);
+            self.status.seen_at = Some(parcel.issued_at);
             if ledger.is_settled(parcel.id) {
+                continue;
+            }
+            if forgotten.get(&parcel.subject).is_some_and(|up_to| parcel.id <= *up_to) {
+                // Settled like any other, or it could come back after a crash and behind what is sent meanwhile.
+                self.unsynced.insert(parcel.subject);
+                book.ledger.apply(&Entry::Settled { lane: self.number, id: parcel.id });
+                self.settled.push(parcel.id);
                 continue;
             }
             let tries = ledger.tries.get(&parcel.id).copied().unwrap_or_default();
             self.admit(Item { parcel, tries, resend: false }, now, book);
         }
         self.head = self.head.max(supply.through);
+        self.status.seen_at = self.status.seen_at.max(supply.through_at);
     }
 
     /// Takes dead letters in again, as far as there is room.
@@ -168,7 +192,7 @@ impl Lane {
             return;
         }
         if item.tries.on_the_wire {
-            let detail = "the process ended while it was under way";
+            let detail = "the process ended, or the destination was changed, while it was under way";
             self.bury(item, DeadReason::UnknownOutcome, detail, now, book);
             return;
         }
@@ -180,6 +204,7 @@ impl Lane {
     /// A parcel is done with, in whatever way but death.
     pub(crate) fn settle(&mut self, id: EffectId, book: &mut Book<'_>) {
         let Some(item) = self.queue.remove(id) else { return };
+        self.condemned.remove(&id);
         self.unsynced.insert(item.parcel.subject);
         if item.resend {
             book.write(Entry::Gone { lane: self.number, id });
@@ -199,7 +224,9 @@ impl Lane {
         now: Moment,
         book: &mut Book<'_>,
     ) {
-        if let Some(item) = self.queue.remove(id) {
+        if self.condemned.contains(&id) {
+            self.settle(id, book);
+        } else if let Some(item) = self.queue.remove(id) {
             self.bury(item, reason, detail, now, book);
         }
     }
@@ -235,27 +262,35 @@ impl Lane {
         }
     }
 
-    /// Forgets what concerns a subject up to an effect, as far as it is not under way.
-    pub(crate) fn forget(&mut self, subject: Key, up_to: EffectId, book: &mut Book<'_>) -> usize {
-        let mut forgotten = 0;
-        for id in self.queue.waiting_of(subject) {
-            if id <= up_to {
+    /// Forgets what concerns subjects, of each up to an effect; what is under way when its attempt ends.
+    pub(crate) fn forget(&mut self, subjects: &BTreeMap<Key, EffectId>, book: &mut Book<'_>) -> Forgotten {
+        let concerned =
+            |parcel: &Parcel| subjects.get(&parcel.subject).is_some_and(|up_to| parcel.id <= *up_to);
+        let mut done = Forgotten::default();
+        for (subject, up_to) in subjects {
+            for id in self.queue.waiting_of(*subject).into_iter().filter(|id| id <= up_to) {
                 self.settle(id, book);
-                forgotten += 1;
+                done.forgotten += 1;
             }
         }
-        let Some(ledger) = book.ledger.lanes.get(&self.number) else { return forgotten };
-        let letters = ledger.dead.range(..=up_to).filter(|(_, letter)| letter.parcel.subject == subject);
-        let ids: Vec<EffectId> = letters.map(|(id, _)| *id).collect();
+        for id in self.attempts.values().flat_map(|attempt| &attempt.ids) {
+            if self.queue.get(*id).is_some_and(|item| concerned(&item.parcel)) {
+                self.condemned.insert(*id);
+                done.under_way += 1;
+            }
+        }
+        let Some(ledger) = book.ledger.lanes.get(&self.number) else { return done };
+        let letters = ledger.dead.values().filter(|letter| concerned(&letter.parcel));
+        let ids: Vec<EffectId> = letters.map(|letter| letter.parcel.id).collect();
         for id in ids {
             self.resends.remove(&id);
-            // One that is under way again ends as any other attempt does.
+            // One that is under way again goes when its attempt ends.
             if self.queue.get(id).is_none() {
                 book.write(Entry::Gone { lane: self.number, id });
-                forgotten += 1;
+                done.forgotten += 1;
             }
         }
-        forgotten
+        done
     }
 
     pub(crate) fn parcel(&self, id: EffectId) -> Option<&Parcel> {

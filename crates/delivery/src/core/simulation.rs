@@ -74,6 +74,8 @@ fn promises_hold(quarter: u64) {
         "trimmed",
         "empty supplies",
         "waited for its time",
+        "lanes changed at rest",
+        "lanes cut",
     ] {
         let count = seen.0.get(name).copied().unwrap_or(0);
         assert!(count >= 20, "`{name}` is hardly met any more: {count}");

@@ -68,13 +68,29 @@ pub enum Hold {
     DeadLettersFull,
 }
 
+/// What became of a request to forget somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Parcels and dead letters that are gone.
+    pub forgotten: usize,
+    /// Parcels of attempts under way. They go when their attempt ends, whatever comes of it.
+    pub under_way: usize,
+}
+
 /// What a lane has done since the process began, and how it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneStatus {
     /// The lane's name.
     pub name: String,
+    /// Whether it is open: a lane that was closed is still listed, as what it counted stays.
+    pub open: bool,
     /// Attempts sent.
     pub attempts: u64,
+    /// Attempts that did not end in acceptance, whatever the reason.
+    pub failed_attempts: u64,
+    /// Parcels for which something was committed while they were on the wire that would have refused their permit,
+    /// counted at every attempt.
+    pub crossed: u64,
     /// Parcels that the destination accepted.
     pub delivered: u64,
     /// Parcels that wait for another attempt after a failed one, counted at every failure.
@@ -105,6 +121,10 @@ pub struct LaneStatus {
     pub dead_letter_bytes: usize,
     /// Everything up to here is settled, and that is durable.
     pub settled_through: Option<EffectId>,
+    /// The last effect that the source has shown.
+    pub seen_through: Option<EffectId>,
+    /// When that was issued.
+    pub seen_at: Option<Timestamp>,
     /// The breaker.
     pub breaker: Option<BreakerState>,
     /// Why nothing begins.

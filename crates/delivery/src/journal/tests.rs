@@ -32,6 +32,7 @@ fn letter(position: u64, resend: bool) -> DeadLetter {
             id: id(position),
             issued_at: Timestamp(-5),
             kind: 9,
+            about: Some(u32::MAX),
             subject: Key(u128::MAX - 1),
             class: Class::Marketing,
             idempotency_key: format!("key-{position}"),

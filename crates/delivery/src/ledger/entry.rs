@@ -10,10 +10,12 @@ const NAMED: u8 = 1;
 const THROUGH: u8 = 2;
 const SETTLED: u8 = 3;
 const TRIED: u8 = 4;
-const DEAD: u8 = 5;
+/// As [`DEAD`], before letters said what they are about.
+const DEAD_FORMERLY: u8 = 5;
 const RESEND: u8 = 6;
 const GONE: u8 = 7;
 const BREAKER: u8 = 8;
+const DEAD: u8 = 9;
 
 /// One change of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +149,8 @@ impl Entry {
             THROUGH => Self::Through { lane, id: decode_id(from)? },
             SETTLED => Self::Settled { lane, id: decode_id(from)? },
             TRIED => Self::Tried { lane, id: decode_id(from)?, tries: decode_tries(from)? },
-            DEAD => Self::Dead { lane, letter: decode_letter(from)? },
+            DEAD_FORMERLY => Self::Dead { lane, letter: decode_letter(from, false)? },
+            DEAD => Self::Dead { lane, letter: decode_letter(from, true)? },
             RESEND => Self::Resend { lane, id: decode_id(from)? },
             GONE => Self::Gone { lane, id: decode_id(from)? },
             BREAKER => {
@@ -197,6 +200,7 @@ fn encode_letter(to: &mut Encoder<'_>, letter: &DeadLetter) {
     encode_id(to, parcel.id);
     to.i64(parcel.issued_at.0);
     to.u16(parcel.kind);
+    to.varint(parcel.about.map_or(0, |about| u64::from(about) + 1));
     to.u128(parcel.subject.0);
     to.bool(parcel.class == Class::Marketing);
     to.text(&parcel.idempotency_key);
@@ -213,11 +217,19 @@ fn encode_letter(to: &mut Encoder<'_>, letter: &DeadLetter) {
     to.bool(letter.resend);
 }
 
-fn decode_letter(from: &mut Decoder<'_>) -> Result<DeadLetter, DecodeError> {
+fn decode_about(from: &mut Decoder<'_>) -> Result<Option<u32>, DecodeError> {
+    match from.varint()? {
+        0 => Ok(None),
+        about => u32::try_from(about - 1).map(Some).map_err(|_| DecodeError::Overlong),
+    }
+}
+
+fn decode_letter(from: &mut Decoder<'_>, says_about: bool) -> Result<DeadLetter, DecodeError> {
     let parcel = Parcel {
         id: decode_id(from)?,
         issued_at: Timestamp(from.i64()?),
         kind: from.u16()?,
+        about: if says_about { decode_about(from)? } else { None },
         subject: Key(from.u128()?),
         class: if from.bool()? { Class::Marketing } else { Class::Transactional },
         idempotency_key: from.text()?.to_owned(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// How much is read at once when the end of a file is looked for.
-const BLOCK_BYTES: u64 = 64 * 1024;
+pub(super) const BLOCK_BYTES: u64 = 64 * 1024;
 
 /// Why lines were not written, or a file was not finished. Nothing of the batch counts as written.
 #[derive(Debug, Error)]
@@ -49,6 +49,9 @@ pub enum FileError {
     /// A message holds a line break, so it is not a line.
     #[error("a message holds a line break, so it cannot be a line: render it as JSON on one line")]
     NotALine,
+    /// A thread that worked on files panicked.
+    #[error("the work on a file panicked, which is a mistake in this program: it is tried again; report it")]
+    Panicked,
 }
 
 impl FileError {
@@ -60,6 +63,7 @@ impl FileError {
             Self::Locked { .. } => "folder_locked",
             Self::TooManyFiles { .. } => "too_many_files",
             Self::NotALine => "not_a_line",
+            Self::Panicked => "file_work_panicked",
         }
     }
 }
@@ -290,7 +294,7 @@ fn write_lines(part: &mut Part, bytes: &[u8]) -> Result<(), (&'static str, io::E
     Ok(())
 }
 
-fn io_error(action: &'static str, path: PathBuf, source: io::Error) -> FileError {
+pub(super) fn io_error(action: &'static str, path: PathBuf, source: io::Error) -> FileError {
     if source.kind() == io::ErrorKind::StorageFull {
         FileError::Full { path }
     } else {

@@ -9,7 +9,7 @@ use delivery::{
     BreakerState, Class, LaneOptions, LaneParts, Later, Parcel, Permit, PermitRequest, Permits, RetryOptions,
     Runner, RunnerOptions, Source, SourceError, Supply,
 };
-use model::id::EffectId;
+use model::id::{EffectId, Key};
 use outbound::ndjson::{Ndjson, NdjsonConfig};
 use outbound::webhook::{Secret, Webhook, WebhookConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ impl Source for Outbox {
         let parcels = self.0.lock().unwrap();
         let from = parcels.partition_point(|parcel| Some(parcel.id) <= after);
         let found = parcels[from..].iter().take(limit).cloned().collect();
-        Box::pin(std::future::ready(Ok(Supply { parcels: found, through: None })))
+        Box::pin(std::future::ready(Ok(Supply { parcels: found, ..Supply::default() })))
     }
 }
 
@@ -52,6 +52,8 @@ impl Source for Outbox {
 struct Judge {
     asked: AtomicU64,
     refuse_sevens: bool,
+    /// Subjects whose permits would be refused from now on.
+    bought: Mutex<BTreeSet<Key>>,
 }
 
 impl Permits for Judge {
@@ -65,6 +67,12 @@ impl Permits for Judge {
             }
         });
         Box::pin(std::future::ready(permits.collect()))
+    }
+
+    fn crossed(&self, _destination: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64> {
+        let bought = self.bought.lock().unwrap();
+        let crossed = parcels.iter().filter(|parcel| bought.contains(&parcel.subject)).count() as u64;
+        Box::pin(std::future::ready(crossed))
     }
 }
 
@@ -91,7 +99,9 @@ async fn settled(runner: &Runner, outbox: &Outbox) {
     let mut through = runner.settled_through();
     let last = outbox.last();
     let done = through.wait_for(|through| *through >= last);
-    let result = tokio::time::timeout(Duration::from_secs(60), done).await.map(|result| result.is_ok());
+    // What gathered during a long outage takes its time.
+    let patience = Duration::from_secs(60 + outage_s());
+    let result = tokio::time::timeout(patience, done).await.map(|result| result.is_ok());
     assert_eq!(result, Ok(true), "{:#?}", runner.statuses());
 }
 
@@ -141,7 +151,8 @@ async fn a_dead_destination_among_five_delays_only_itself_and_gets_everything_in
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    issue(outage_s()).await;
+    // What is usual shows within seconds, however long the outage is.
+    issue(outage_s().min(10)).await;
     let before: Vec<_> = runner.statuses().iter().map(|status| status.lag.clone()).collect();
     for (round, manner) in [Manner::Hang, Manner::Answer(503, None), Manner::Break].into_iter().enumerate() {
         receivers[4].set(manner);
@@ -209,7 +220,8 @@ async fn permits_dead_letters_and_commands() {
     for letter in &letters[1..10] {
         runner.resend("hook", letter.parcel.id).await.unwrap();
     }
-    let forgotten = runner.forget(letters[20].parcel.subject, letters[26].parcel.id).await.unwrap();
+    let subjects = BTreeMap::from([(letters[20].parcel.subject, letters[26].parcel.id)]);
+    let forgotten = runner.forget(Arc::new(subjects)).await.unwrap().forgotten;
     assert!(forgotten > 0);
     for _ in 0..200 {
         let status = &runner.statuses()[0];
@@ -226,6 +238,79 @@ async fn permits_dead_letters_and_commands() {
         journal.windows(letter.parcel.body.len()).any(|window| window == &letter.parcel.body[..])
     });
     assert!(bodies.count() < 27, "the journal still holds what was forgotten");
+    runner.stop().await;
+}
+
+/// What is on the wire when something commits that would have refused it is counted, whatever becomes of it.
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_crossed_on_the_wire_is_counted() {
+    let outbox = Arc::new(Outbox::default());
+    let receiver = Receiver::start(Manner::Hang).await;
+    let judge = Arc::new(Judge::default());
+    let lanes = vec![hook("hook", &receiver, &outbox)];
+    let permits = Arc::clone(&judge) as Arc<dyn Permits>;
+    let runner = delivery::run(&Env::real(), RunnerOptions::at(fresh("crossed")), lanes, permits).unwrap();
+    outbox.issue(4, 4, Class::Marketing);
+    while receiver.got().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    judge.bought.lock().unwrap().extend([Key(1), Key(3)]);
+    settled(&runner, &outbox).await;
+    for _ in 0..200 {
+        if runner.statuses()[0].crossed == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = &runner.statuses()[0];
+    assert_eq!((status.crossed, status.failed_attempts, status.dead_letters), (2, 4, 4), "{status:#?}");
+    runner.stop().await;
+}
+
+/// One lane is changed, added, removed, while another has a request on the wire that takes its time.
+#[tokio::test(flavor = "current_thread")]
+async fn a_lane_that_changes_is_not_felt_by_another() {
+    let outbox = Arc::new(Outbox::default());
+    let (steady, changing) =
+        (Receiver::start(Manner::Hang).await, Receiver::start(Manner::Answer(204, None)).await);
+    let lanes = vec![hook("steady", &steady, &outbox), hook("changing", &changing, &outbox)];
+    let options = RunnerOptions::at(fresh("changing"));
+    let runner = delivery::run(&Env::real(), options, lanes, Arc::new(Judge::default())).unwrap();
+    outbox.issue(10, 10, Class::Marketing);
+    while steady.got().len() < 10 || runner.statuses()[1].delivered < 10 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for round in 0..5 {
+        runner.close("changing").await.unwrap();
+        let statuses = runner.statuses();
+        let closed = statuses.iter().find(|status| status.name == "changing").unwrap();
+        assert_eq!((closed.open, closed.delivered), (false, 10 + round));
+        runner.open(hook("changing", &changing, &outbox)).await.unwrap();
+        outbox.issue(1, 10, Class::Transactional);
+        runner.nudge();
+        let delivered = async || {
+            let statuses = runner.statuses();
+            statuses.iter().find(|status| status.name == "changing").unwrap().delivered
+        };
+        while delivered().await < 11 + round {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    assert_eq!(changing.got().len(), 15, "a change sends nothing twice");
+    let again = runner.open(hook("changing", &changing, &outbox)).await.unwrap_err();
+    assert!(again.to_string().contains("is used by two destinations"), "{again}");
+    let third = Receiver::start(Manner::Answer(204, None)).await;
+    runner.open(hook("third", &third, &outbox)).await.unwrap();
+    runner.close("nobody").await.unwrap();
+    steady.set(Manner::Answer(204, None));
+    settled(&runner, &outbox).await;
+    // None of the ten on the wire was cut: each ended by its own time, in an unknown outcome, and was sent once.
+    let status = &runner.statuses()[0];
+    let counted =
+        (status.name.as_str(), status.failed_attempts, status.dead["unknown_outcome"], status.delivered);
+    assert_eq!(counted, ("steady", 10, 10, 5), "{status:#?}");
+    assert_eq!(steady.got().len(), 15);
+    assert_complete(&accepted(&third), 15);
     runner.stop().await;
 }
 

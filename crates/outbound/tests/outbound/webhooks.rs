@@ -24,6 +24,7 @@ pub(crate) fn parcel(position: u64, subject: u64, class: Class) -> Parcel {
         id,
         issued_at: Timestamp(Env::real().clock.now_us()),
         kind: 1,
+        about: None,
         subject: Key(u128::from(subject)),
         class,
         idempotency_key: id.to_string(),

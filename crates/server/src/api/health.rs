@@ -240,7 +240,7 @@ const METRICS: &[Metric] = &[
     (
         "throughline_delivery_delivered_total",
         "counter",
-        "Messages that destinations accepted, since the start or the last change of a destination.",
+        "Messages that destinations accepted, since the start.",
         |status| status.delivery.delivered as f64,
     ),
     ("throughline_delivery_waiting", "gauge", "Messages in memory that wait to be sent.", |status| {
@@ -268,6 +268,7 @@ pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
             let value = value(&status);
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
+        crate::deliver::write_metrics(&context, &mut text);
         Ok::<_, Problem>(Reply::text(METRICS_TYPE, text))
     })
 }

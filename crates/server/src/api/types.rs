@@ -315,12 +315,14 @@ wire! {
         enabled: Option<bool>,
     }
 
-    /// How a destination is. Counts begin with the server and with every change of a destination.
+    /// How a destination is. Counts begin with the server, and go on when the destination is changed.
     struct DestinationStatus {
         /// Messages that it accepted.
         delivered: u64,
         /// Attempts.
         attempts: u64,
+        /// Attempts that did not end in acceptance.
+        failed_attempts: u64,
         /// Messages that waited for another attempt.
         retried: u64,
         /// Attempts that got no answer in time.
@@ -329,6 +331,8 @@ wire! {
         dead_letters: u64,
         /// Messages that were not right any more when their turn came, by reason.
         refused_by_permit: BTreeMap<String, u64>,
+        /// Messages on the wire when something was committed, a purchase for example, that would have refused them; counted at every attempt.
+        crossed: u64,
         /// Messages in memory.
         waiting: u64,
         /// How long the oldest of them has waited.
@@ -341,6 +345,8 @@ wire! {
         settled_position: u64,
         /// How many records of the log that is behind.
         behind_records: u64,
+        /// How long what is not settled has been in the feed, in milliseconds; 0 if it has settled everything.
+        behind_ms: u64,
         /// The circuit breaker: closed, open or halfopen.
         breaker: Option<String>,
         /// Why nothing is sent at present.
@@ -650,10 +656,12 @@ wire! {
         destinations: u64,
         /// Destinations that cannot be sent to; each says why.
         problems: u64,
-        /// Messages that destinations accepted, since the start or the last change of a destination.
+        /// Messages that destinations accepted, since the start.
         delivered: u64,
         /// Messages that wait in memory.
         waiting: u64,
+        /// Messages on the wire when something was committed that would have refused them, since the start.
+        crossed: u64,
         /// Messages that could not be delivered and wait for somebody.
         dead_letters: u64,
         /// Times that a destination lost messages because the feed began anew before they were read.

@@ -1,6 +1,7 @@
 //! Handlers of `listen.admin` for destinations and what could not be delivered.
 
 use super::check_url;
+use super::figures::behind_ms;
 use crate::api::types::{
     DeadLetterIds, DeadLetterList, DeadLetterShown, DeadLettersDone, DestinationGiven, DestinationList,
     DestinationShown, DestinationStatus,
@@ -236,7 +237,7 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
     };
     let problem = context.deliveries.lock().problems.get(&destination.name).cloned();
     let statuses = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
-    let status = statuses.iter().find(|status| status.name == destination.name);
+    let status = statuses.iter().find(|status| status.open && status.name == destination.name);
     DestinationShown {
         name: destination.name.clone(),
         r#type: kind.to_owned(),
@@ -260,19 +261,23 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
 fn status_shown(context: &Context, status: &LaneStatus) -> DestinationStatus {
     let through = status.settled_through.map_or(0, |id| id.position.0);
     let oldest = status.oldest_issued_at.map(|at| now_us().saturating_sub(at.0).max(0) / 1_000);
+    let complete = context.engine.feed().bounds().complete.0;
     DestinationStatus {
         delivered: status.delivered,
         attempts: status.attempts,
+        failed_attempts: status.failed_attempts,
         retried: status.retried,
         timeouts: status.timeouts,
         dead_letters: status.dead_letters as u64,
         refused_by_permit: status.permit_refusals.clone(),
+        crossed: status.crossed,
         waiting: status.held_parcels as u64,
         oldest_waiting_ms: oldest.map(|ms| ms as u64),
         lag_p50_ms: status.lag.quantile_ms(50),
         lag_p99_ms: status.lag.quantile_ms(99),
         settled_position: through,
-        behind_records: context.engine.feed().bounds().complete.0.saturating_sub(through),
+        behind_records: complete.saturating_sub(through.saturating_add(1)),
+        behind_ms: behind_ms(status, complete),
         breaker: status.breaker.map(|state| format!("{state:?}").to_ascii_lowercase()),
         hold: status.hold.map(|hold| format!("{hold:?}")),
     }

@@ -2,9 +2,10 @@
 //! everything else that is applied.
 
 use crate::api::Context;
-use delivery::{Class, Later, Permit, PermitRequest, Permits};
+use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::AUDIENCE_ENTERED;
 use engage::{Answer, ProfileRead, Query};
+use model::audience::DefinitionId;
 use model::suppression::Scope;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -21,8 +22,7 @@ impl LoopPermits {
         Self { context }
     }
 
-    async fn decide(&self, request: &PermitRequest) -> Permit {
-        let parcel = &request.parcel;
+    async fn decide(&self, parcel: &Parcel) -> Permit {
         // What says that somebody left, or is erased, is always right to say.
         if parcel.class != Class::Marketing || parcel.kind != AUDIENCE_ENTERED {
             return Permit::Granted;
@@ -38,17 +38,13 @@ impl LoopPermits {
         let Ok(Ok((Answer::Profile(read, _), _))) = answer.await else { return later() };
         match read {
             None => refused("erased"),
-            Some(read) => self.judge(request, &read),
+            Some(read) => self.judge(parcel, &read),
         }
     }
 
-    fn judge(&self, request: &PermitRequest, read: &ProfileRead) -> Permit {
-        let parcel = &request.parcel;
+    fn judge(&self, parcel: &Parcel, read: &ProfileRead) -> Permit {
         let book = self.context.engine.view().book();
-        // The audience stands in the body by number; the body that was issued is in the feed, so it is read there.
-        let audience = audience_of(parcel.body.as_ref());
-        let definition = audience
-            .and_then(|number| book.definitions().find(|definition| u64::from(definition.id.0) == number));
+        let definition = parcel.about.and_then(|number| book.definition(DefinitionId(number)));
         let Some(definition) = definition else { return refused("audience_removed") };
         if !read.audiences.iter().any(|member| member.audience == definition.id) {
             return refused("left_meanwhile");
@@ -66,20 +62,24 @@ fn refused(reason: &str) -> Permit {
     Permit::Refused { reason: reason.to_owned() }
 }
 
-/// The number of the audience in a message.
-fn audience_of(message: &[u8]) -> Option<u64> {
-    let message: serde_json::Value = serde_json::from_slice(message).ok()?;
-    message.get("data")?.get("audience_number")?.as_u64()
-}
-
 impl Permits for LoopPermits {
     fn request(&self, _: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
         Box::pin(async move {
             let mut permits = Vec::with_capacity(requests.len());
             for request in &requests {
-                permits.push(self.decide(request).await);
+                permits.push(self.decide(&request.parcel).await);
             }
             permits
+        })
+    }
+
+    fn crossed(&self, _: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64> {
+        Box::pin(async move {
+            let mut crossed = 0;
+            for parcel in parcels.iter() {
+                crossed += u64::from(matches!(self.decide(parcel).await, Permit::Refused { .. }));
+            }
+            crossed
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::api::{Context, shown_identifiers};
 use crate::feed::{KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
-use engage::effect::{Body, ERASED};
+use engage::effect::Body;
 use engage::{Answer, Destination, Query, SendingClass};
 use engine::feed::{FeedError, Item, Place, What};
 use model::id::{EffectId, Key, Position, public_id};
@@ -46,10 +46,12 @@ impl FeedSource {
                     return Ok(supply);
                 }
                 looked_at += 1;
-                supply.through = Some(item.id);
+                (supply.through, supply.through_at) = (Some(item.id), Some(item.at));
                 supply.parcels.extend(self.parcel(&item).await?);
             }
             if batch.at_end {
+                // Records that say nothing to anybody lie behind the last item: they are passed too.
+                supply.through = supply.through.max(before(batch.next));
                 break;
             }
             place = batch.next;
@@ -70,9 +72,6 @@ impl FeedSource {
     /// An item as a message, if the destination wants it.
     async fn parcel(&self, item: &Item) -> Result<Option<Parcel>, SourceError> {
         let What::Effect { kind, body } = &item.what else { return Ok(None) };
-        if *kind == ERASED {
-            self.context.deliveries.note_erased(item.subject, item.id);
-        }
         let Some(named) = KINDS.iter().find(|known| known.is_effect(*kind)) else { return Ok(None) };
         let wanted = &self.destination.kinds;
         if !wanted.is_empty() && !wanted.iter().any(|one| one == named.name) {
@@ -88,6 +87,10 @@ impl FeedSource {
                 return Ok(None);
             }
         }
+        let about = match &body {
+            Body::Audience { audience, .. } => Some(audience.0),
+            _ => None,
+        };
         let mut data = detail(&body, &book);
         if let Some(map) = data.as_object_mut() {
             map.insert("profile".to_owned(), Value::from(public_id("prf", item.subject)));
@@ -102,6 +105,7 @@ impl FeedSource {
             id: item.id,
             issued_at: item.at,
             kind: *kind,
+            about,
             subject: item.subject,
             class: match self.destination.class {
                 SendingClass::Marketing => Class::Marketing,

@@ -172,6 +172,7 @@ fn run(context: &Context) {
     let mut unacknowledged = 0;
     let mut rounds = Rounds::default();
     acknowledge(context, cursor);
+    forget_at_once(context, &erasures.lock().stored.pending.clone());
     loop {
         let outcome = follow(context, &mut cursor, &mut unacknowledged).and_then(|()| rounds.work(context));
         let mut shared = erasures.lock();
@@ -209,8 +210,9 @@ fn follow(context: &Context, cursor: &mut Option<EffectId>, unacknowledged: &mut
         if acknowledge_now || !found.is_empty() {
             let store = |stored: &mut Stored| {
                 stored.seen = Some((seen.position.0, seen.ordinal));
-                stored.pending.extend(found);
+                stored.pending.extend(found.iter().cloned());
             };
+            forget_at_once(context, &found);
             context.erasures.change(store).map_err(|error| error.to_string())?;
         }
         if acknowledge_now {
@@ -224,6 +226,14 @@ fn follow(context: &Context, cursor: &mut Option<EffectId>, unacknowledged: &mut
         }
     }
     Ok(())
+}
+
+/// Dead letters, and what waits to be sent, do not wait for a round.
+fn forget_at_once(context: &Context, found: &[Pending]) {
+    if !found.is_empty() {
+        let people = found.iter().map(|one| (segments::keys(one), Position(one.position)));
+        context.deliveries.forget(people, false);
+    }
 }
 
 fn effects_after(context: &Context, cursor: Option<EffectId>) -> Result<Vec<IssuedEffect>, String> {

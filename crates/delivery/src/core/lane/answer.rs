@@ -50,6 +50,7 @@ impl Lane {
             return;
         }
         let Some(attempt) = self.take_attempt(serial) else { return };
+        self.status.failed_attempts += u64::from(*outcome != Outcome::Delivered);
         self.tell_breaker(serial, outcome, now, book);
         let mut waits: BTreeMap<Key, u64> = BTreeMap::new();
         let backoff_us = self.backoff_us(&attempt, outcome, chance);
@@ -129,6 +130,10 @@ impl Lane {
     }
 
     fn again(&mut self, id: EffectId, wait_us: u64, now: Moment, book: &mut Book<'_>) -> Option<u64> {
+        if self.condemned.contains(&id) {
+            self.settle(id, book);
+            return None;
+        }
         let item = self.queue.get_mut(id)?;
         item.tries.on_the_wire = false;
         item.tries.not_before = now.at.plus_us(i64::try_from(wait_us).unwrap_or(i64::MAX));

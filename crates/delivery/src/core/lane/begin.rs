@@ -117,6 +117,7 @@ impl Lane {
             let Some(subject) = self.parcel(*id).map(|parcel| parcel.subject) else { continue };
             let permit = if permits.len() == attempt.ids.len() { permits.get(place) } else { None };
             match permit {
+                _ if self.condemned.contains(id) => self.settle(*id, book),
                 _ if waits.contains_key(&subject) => self.queue.put_back(*id),
                 Some(Permit::Granted) => granted.push(*id),
                 Some(Permit::Refused { reason }) => {

@@ -12,6 +12,7 @@ fn item(position: u64, subject: u64, body_bytes: usize, alone: bool) -> Item {
         id,
         issued_at: Timestamp(0),
         kind: 0,
+        about: None,
         subject: Key(u128::from(subject)),
         class: Class::Transactional,
         idempotency_key: String::new(),

@@ -78,6 +78,7 @@ pub(super) struct Outbox {
     pub(super) parcels: BTreeMap<EffectId, Parcel>,
     /// Everything ever issued, for the judgement at the end.
     pub(super) issued: BTreeSet<EffectId>,
+    pub(super) subjects: BTreeMap<EffectId, Key>,
     pub(super) last: Option<EffectId>,
 }
 
@@ -93,12 +94,14 @@ impl Outbox {
             id,
             issued_at: at,
             kind: 1,
+            about: None,
             subject: Key(u128::from(seed.below(subjects))),
             class,
             idempotency_key: id.to_string(),
             body: Bytes::from(vec![b'x'; size]),
         };
         self.issued.insert(id);
+        self.subjects.insert(id, parcel.subject);
         self.parcels.insert(id, parcel);
     }
 
@@ -107,7 +110,7 @@ impl Outbox {
         let found = self.parcels.range(from..).filter(|(id, _)| Some(**id) != after);
         let parcels: Vec<Parcel> = found.take(limit).map(|(_, parcel)| parcel.clone()).collect();
         let through = if parcels.len() < limit { self.last } else { None };
-        Supply { parcels, through }
+        Supply { parcels, through, through_at: None }
     }
 
     pub(super) fn trim(&mut self, through: EffectId) -> u64 {

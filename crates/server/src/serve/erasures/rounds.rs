@@ -7,7 +7,8 @@
 //! 3. The closed segments in which somebody erased still stands are rewritten.
 //! 4. The change feed is rewritten without what it says of them; that they were erased stays: who follows has to learn
 //!    of it. The checkpoints stand behind the erasures by then, so no replay brings it back.
-//! 5. Used segment files that wait to be used again, or are in use again, go: they hold what they held.
+//! 5. Delivery forgets its dead letters once more (it was asked at once), and rewrites the files of destinations.
+//! 6. Used segment files that wait to be used again, or are in use again, go: they hold what they held.
 //!
 //! A merge of all runs and a look at every segment cost the more the larger the shop is. So a round is followed by a
 //! rest in proportion, in which further erasures gather.
@@ -31,6 +32,7 @@ pub(super) enum Stage {
     OpenSegment,
     Segments,
     Feed,
+    Delivery,
     UsedFiles,
     Rest,
 }
@@ -42,6 +44,7 @@ impl Stage {
             Self::OpenSegment => "open_segment",
             Self::Segments => "segments",
             Self::Feed => "feed",
+            Self::Delivery => "delivery",
             Self::UsedFiles => "used_files",
             Self::Rest => "rest",
         }
@@ -63,6 +66,8 @@ struct Round {
     begun: Instant,
     /// What the feed was asked to forget: the last ticket.
     feed_ticket: Option<u64>,
+    /// The same of delivery.
+    delivery_ticket: Option<u64>,
     /// The log was told to forget used files.
     forgotten: bool,
     /// When it was asked to leave the file of its open segment.
@@ -79,8 +84,14 @@ impl Rounds {
         if self.rest.is_some_and(|(since, rest_s)| since.elapsed_s() < rest_s) {
             return Ok(Some(Stage::Rest));
         }
-        let begin =
-            || Round { until, begun: Instant::now(), feed_ticket: None, forgotten: false, left: None };
+        let begin = || Round {
+            until,
+            begun: Instant::now(),
+            feed_ticket: None,
+            delivery_ticket: None,
+            forgotten: false,
+            left: None,
+        };
         let round = self.round.get_or_insert_with(begin);
         if let Some(stage) = round.advance(context, pending)? {
             return Ok(Some(stage));
@@ -108,6 +119,9 @@ impl Round {
         }
         if !self.rewrite_feed(context, &pending) {
             return Ok(Some(Stage::Feed));
+        }
+        if !self.rewrite_delivery(context, &pending)? {
+            return Ok(Some(Stage::Delivery));
         }
         if !self.forget_files(context)? {
             return Ok(Some(Stage::UsedFiles));
@@ -180,6 +194,17 @@ impl Round {
         };
         let ticket = *self.feed_ticket.get_or_insert_with(ask);
         feed.forgotten() >= ticket
+    }
+
+    /// Whether delivery keeps nothing of anybody erased any more. If not, it is asked for. The feed comes first, so that
+    /// no lane reads it again.
+    fn rewrite_delivery(&mut self, context: &Context, pending: &[Pending]) -> Result<bool, String> {
+        let people = || pending.iter().map(|one| (segments::keys(one), Position(one.position)));
+        let ticket = *self.delivery_ticket.get_or_insert_with(|| context.deliveries.forget(people(), true));
+        if context.deliveries.forgotten() >= ticket {
+            return Ok(true);
+        }
+        context.deliveries.forget_problem().map_or(Ok(false), Err)
     }
 
     /// Whether no used file holds what it held before. If not, it is asked for.

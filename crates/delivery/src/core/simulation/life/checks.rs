@@ -7,10 +7,16 @@ use env::seeded::Faults;
 impl Life {
     pub(super) fn check_bounds(&mut self, actions: &[Action]) {
         let Some((core, _)) = &self.core else { return };
-        for (place, status) in core.statuses().into_iter().enumerate() {
-            let side = &self.sides[place];
+        for (place, status) in core.lanes.keys().zip(core.statuses()) {
+            let side = &self.sides[self.places[place]];
             let options = &side.options;
+            assert_eq!((status.open, &status.name), (true, &options.name));
+            assert!(status.delivered == side.counted, "{} counted of {}", status.delivered, side.counted);
             let ledger = &core.ledger.lanes[&core.lanes[place].number];
+            if status.under_way == 0 {
+                let kept = side.forgotten.iter().find(|id| ledger.dead.contains_key(id));
+                assert!(kept.is_none() || self.crashed, "{kept:?} was forgotten, and is kept");
+            }
             assert!(status.held_parcels <= options.window_parcels_max * 2);
             assert!(status.under_way <= options.concurrency_max);
             assert!(ledger.ahead.len() <= options.ahead_max + options.window_parcels_max);
@@ -21,7 +27,7 @@ impl Life {
             assert_eq!(resting.clone().count(), ledger.resting_letters);
             assert_eq!(resting.map(|letter| letter.size_bytes()).sum::<usize>(), ledger.resting_bytes);
             let asks =
-                actions.iter().filter(|a| matches!(a, Action::Ask { attempt, .. } if attempt.lane == place));
+                actions.iter().filter(|a| matches!(a, Action::Ask { attempt, .. } if attempt.lane == *place));
             match status.breaker {
                 Some(BreakerState::Open) => {
                     self.seen.count("breaker open", 1);
@@ -47,8 +53,8 @@ impl Life {
     /// What counts as settled, durably, was delivered, refused, or lies among the dead.
     pub(super) fn check_settled(&mut self) {
         let Some((core, _)) = &self.core else { return };
-        for (place, status) in core.statuses().into_iter().enumerate() {
-            let side = &mut self.sides[place];
+        for (place, status) in core.lanes.keys().zip(core.statuses()) {
+            let side = &mut self.sides[self.places[place]];
             let ledger = &core.ledger.lanes[&core.lanes[place].number];
             assert!(status.settled_through >= side.settled_through, "the cursor went back");
             side.settled_through = status.settled_through;

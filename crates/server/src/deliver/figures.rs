@@ -1,0 +1,127 @@
+//! The metrics of each destination. Destinations are bounded in number, so their names can be labels.
+
+use super::Deliveries;
+use crate::api::Context;
+use crate::calendar::now_us;
+use delivery::{BreakerState, LaneStatus};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// One metric: name, type, help and the value of one destination, which gets the end of the feed too. The names are
+/// part of the interface.
+type Metric = (&'static str, &'static str, &'static str, fn(&LaneStatus, u64) -> u64);
+
+const METRICS: &[Metric] = &[
+    (
+        "throughline_destination_delivered_total",
+        "counter",
+        "Messages that the destination accepted, since the start.",
+        |lane, _| lane.delivered,
+    ),
+    ("throughline_destination_attempts_total", "counter", "Attempts, since the start.", |lane, _| {
+        lane.attempts
+    }),
+    (
+        "throughline_destination_failed_attempts_total",
+        "counter",
+        "Attempts that did not end in acceptance, since the start.",
+        |lane, _| lane.failed_attempts,
+    ),
+    (
+        "throughline_destination_retries_total",
+        "counter",
+        "Messages put back for another attempt, at every failure, since the start.",
+        |lane, _| lane.retried,
+    ),
+    (
+        "throughline_destination_permits_refused_total",
+        "counter",
+        "Messages that were not right any more when their turn came, since the start.",
+        |lane, _| Deliveries::refused(lane),
+    ),
+    (
+        "throughline_destination_crossed_total",
+        "counter",
+        "Messages on the wire when something was committed that would have refused them, since the start.",
+        |lane, _| lane.crossed,
+    ),
+    (
+        "throughline_destination_dead_letters",
+        "gauge",
+        "Messages that could not be delivered and wait for somebody.",
+        |lane, _| lane.dead_letters as u64,
+    ),
+    ("throughline_destination_waiting", "gauge", "Messages in memory.", |lane, _| lane.held_parcels as u64),
+    (
+        "throughline_destination_lag_milliseconds",
+        "gauge",
+        "How long what is not settled has been in the feed; 0 at its end.",
+        behind_ms,
+    ),
+    (
+        "throughline_destination_breaker_state",
+        "gauge",
+        "The circuit breaker: 0 closed, 1 trying again, 2 open.",
+        |lane, _| match lane.breaker {
+            None | Some(BreakerState::Closed) => 0,
+            Some(BreakerState::HalfOpen) => 1,
+            Some(BreakerState::Open) => 2,
+        },
+    ),
+];
+
+/// Writes them in Prometheus' text format, each with its explanation although there may be no destination.
+pub(crate) fn write_metrics(context: &Context, text: &mut String) {
+    let lanes = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
+    let complete = context.engine.feed().bounds().complete.0;
+    for (name, kind, help, value) in METRICS {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for lane in lanes.iter().filter(|lane| lane.open) {
+            // Names of destinations hold nothing that would have to be escaped: a lane refuses them otherwise.
+            let _ = writeln!(text, "{name}{{destination=\"{}\"}} {}", lane.name, value(lane, complete));
+        }
+    }
+}
+
+/// What went wrong on the way out, and how late destinations are: failed attempts since the start, and of each
+/// destination that is sent to how far behind it is, in milliseconds.
+pub(crate) fn trouble(context: &Context) -> (u64, BTreeMap<String, u64>) {
+    let lanes = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
+    let complete = context.engine.feed().bounds().complete.0;
+    let open = lanes.iter().filter(|lane| lane.open);
+    let lag_ms = open.map(|lane| (lane.name.to_string(), behind_ms(lane, complete))).collect();
+    (lanes.iter().map(|lane| lane.failed_attempts).sum(), lag_ms)
+}
+
+/// How long the oldest thing that a lane has not settled has been in the feed, in milliseconds; 0 if the lane stands at
+/// the end of the feed, which is complete before the position given.
+pub(super) fn behind_ms(lane: &LaneStatus, complete: u64) -> u64 {
+    let at_end = lane.seen_through.map_or(0, |id| id.position.0 + 1) >= complete;
+    // With nothing in memory the source is behind: at least as far as the last it has shown.
+    let since = if at_end { lane.oldest_issued_at } else { lane.oldest_issued_at.or(lane.seen_at) };
+    since.map_or(0, |at| u64::try_from(now_us().saturating_sub(at.0)).unwrap_or(0) / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::id::{EffectId, Position, Timestamp};
+
+    #[test]
+    fn a_lane_is_behind_by_its_oldest_message_or_by_what_it_has_not_read() {
+        let at = |seconds: i64| Some(Timestamp(now_us() - seconds * 1_000_000));
+        let seen = |position| Some(EffectId { position: Position(position), ordinal: 0 });
+        let table = [
+            (None, None, None, 0, 0),
+            (None, None, None, 5, 0),
+            (None, seen(4), at(60), 5, 0),
+            (at(9), seen(4), at(2), 5, 9),
+            (at(9), seen(2), at(3), 5, 9),
+            (None, seen(2), at(3), 5, 3),
+        ];
+        for (oldest_issued_at, seen_through, seen_at, complete, seconds) in table {
+            let lane = LaneStatus { oldest_issued_at, seen_through, seen_at, ..LaneStatus::default() };
+            assert_eq!(behind_ms(&lane, complete) / 1_000, seconds, "{lane:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! crash goes on with the same stretch, with or without the company of before.
 
 use super::line::Line;
-use super::pace::{Chunk, Pacer};
+use super::pace::{NODES_AT_ONCE, Pacer};
 use crate::api::Context;
 use engage::{Backfill, Gathering, MAX_CHUNK, Operation, PARTS, Stretch};
 use engine::feed::{Place, What};
@@ -111,11 +111,11 @@ fn hand_in<'c>(
     let mut begin = group.begin;
     let mut line = Line::new(context, pacer);
     while begin < PARTS {
-        let (end, nodes) = gathered.parts(begin, line.pacer.size(Chunk::Nodes));
+        let (end, nodes) = gathered.parts(begin, NODES_AT_ONCE);
         let stretch = Stretch { from: group.from, to: group.to, parts: (begin, end), nodes };
         let expected = if end == PARTS { (first_end, 0) } else { (group.from, u64::from(end)) };
         let operation = Operation::Gather { definitions: definitions.clone(), stretch };
-        line.push(Chunk::Nodes, operation, expected)?;
+        line.push(operation, expected)?;
         begin = end;
     }
     line.finish()?;

@@ -1,6 +1,6 @@
 //! Records on their way to the shard.
 
-use super::pace::{Chunk, Pacer, Sent};
+use super::pace::Pacer;
 use crate::api::Context;
 use engage::{Command, Operation, Reply};
 use engine::{Applied, SubmitError};
@@ -58,7 +58,7 @@ fn answer_of(verdict: &Verdict) -> Result<Reply, String> {
 pub(super) struct Line<'p, 'c> {
     context: &'c Context,
     pub(super) pacer: &'p mut Pacer<'c>,
-    waiting: VecDeque<(Verdict, Sent, (Position, u64))>,
+    waiting: VecDeque<(Verdict, (Position, u64))>,
 }
 
 impl<'p, 'c> Line<'p, 'c> {
@@ -67,24 +67,19 @@ impl<'p, 'c> Line<'p, 'c> {
     }
 
     /// Hands in a command that is to be answered with this.
-    pub(super) fn push(
-        &mut self,
-        chunk: Chunk,
-        operation: Operation,
-        expected: (Position, u64),
-    ) -> Result<(), String> {
+    pub(super) fn push(&mut self, operation: Operation, expected: (Position, u64)) -> Result<(), String> {
         while self.waiting.len() >= self.pacer.records_at_once() {
             self.wait()?;
         }
-        let sent = self.pacer.sent(chunk);
-        self.waiting.push_back((submit(self.context, operation)?, sent, expected));
+        self.pacer.send()?;
+        self.waiting.push_back((submit(self.context, operation)?, expected));
         Ok(())
     }
 
     fn wait(&mut self) -> Result<(), String> {
-        let Some((verdict, sent, expected)) = self.waiting.pop_front() else { return Ok(()) };
+        let Some((verdict, expected)) = self.waiting.pop_front() else { return Ok(()) };
         match answer_of(&verdict)? {
-            Reply::Backfill(read_to, chunks) if (read_to, chunks) == expected => self.pacer.answered(&sent),
+            Reply::Backfill(read_to, chunks) if (read_to, chunks) == expected => Ok(()),
             _ => Err("the shard stands elsewhere; it begins again there".to_owned()),
         }
     }

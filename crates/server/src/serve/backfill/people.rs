@@ -5,7 +5,7 @@
 //! thread that begins again goes on there, and a definition that is further than others joins them where it stands.
 
 use super::line::{Line, command};
-use super::pace::{Chunk, Pacer};
+use super::pace::{Pacer, people_at_once};
 use crate::api::Context;
 use engage::{Backfill, MAX_CHUNK, Operation};
 use model::audience::DefinitionId;
@@ -27,12 +27,13 @@ const READ_AT_ONCE: usize = 4_096;
 pub(super) fn find<'c>(context: &'c Context, pacer: &mut Pacer<'c>, rows: &[Backfill]) -> Result<(), String> {
     checkpoint(context, pacer, context.engine.view().as_of().next_position)?;
     let mut walk = Walk::new(rows);
+    let size = people_at_once(rows.iter().map(|row| row.audiences.len()).sum());
     let mut line = Line::new(context, pacer);
     let mut begun = Instant::now();
     for (index, found) in context.engine.scan(engage::PROFILES).enumerate() {
         let (key, bytes) = found.map_err(|error| error.to_string())?;
         if engage::ProfileRow::is_live(&bytes) {
-            while let Some(part) = walk.part_before(key, line.pacer.size(Chunk::People)) {
+            while let Some(part) = walk.part_before(key, size) {
                 hand_in(&mut line, part)?;
                 begun = Instant::now();
             }
@@ -56,7 +57,7 @@ pub(super) fn find<'c>(context: &'c Context, pacer: &mut Pacer<'c>, rows: &[Back
 
 fn hand_in(line: &mut Line<'_, '_>, part: Part) -> Result<(), String> {
     let Part { definitions, read_to, from, to, people } = part;
-    line.push(Chunk::People, Operation::Reckon { definitions, from, to, people }, (read_to, to))
+    line.push(Operation::Reckon { definitions, from, to, people }, (read_to, to))
 }
 
 /// Waits until a checkpoint stands at or behind a position.

@@ -1,7 +1,9 @@
-//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, or differences where `apply --dry-run` found some.
 
+mod apply;
 mod config;
 mod demo;
+mod export;
 mod follow;
 mod keys;
 mod log;
@@ -9,12 +11,18 @@ mod replay;
 mod serve;
 
 use crate::config::{ConfigError, Sources};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const DIFFERENT: u8 = 2;
+/// The variable that names the token where no file does.
+const TOKEN_VARIABLE: &str = "THROUGHLINE_TOKEN";
+/// A longer file is no token.
+const TOKEN_BYTES_MAX: u64 = 4_096;
 
 /// One durable event log and one customer profile under everything a retailer runs online.
 #[derive(Debug, Parser)]
@@ -34,6 +42,10 @@ enum Command {
     Log(log::LogArguments),
     /// Print what a running server applies, as it happens: its change feed.
     Follow(follow::FollowArguments),
+    /// Make a running server have what the files of a directory define: features, audiences, destinations, settings.
+    Apply(apply::ApplyArguments),
+    /// Write what a running server has defined as files, for `apply`.
+    Export(export::ExportArguments),
     /// Make and rotate the keys that seal data at rest.
     Keys(keys::KeysArguments),
     /// Check the configuration, or show what can be set.
@@ -82,6 +94,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Follow(arguments) => follow::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Bench(arguments) => crate::bench::bench(arguments),
@@ -93,11 +107,35 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if error.is::<ConfigError>() { WRONG_USAGE } else { FAILED };
+            let code = match &error {
+                error if error.is::<ConfigError>() => WRONG_USAGE,
+                error if error.is::<Differences>() => DIFFERENT,
+                _ => FAILED,
+            };
             say(&format!("throughline: {error:#}"));
             ExitCode::from(code)
         }
     }
+}
+
+/// What `apply --dry-run` ends with where something is to be done.
+#[derive(Debug, thiserror::Error)]
+#[error("there are {0} differences, and --dry-run changes nothing")]
+struct Differences(usize);
+
+/// The token in a file, or else in the environment.
+fn token(file: Option<&Path>) -> anyhow::Result<String> {
+    let token = match file {
+        Some(path) => {
+            let shown = path.display();
+            let bytes = std::fs::metadata(path).with_context(|| format!("{shown} cannot be read"))?.len();
+            anyhow::ensure!(bytes <= TOKEN_BYTES_MAX, "{shown} has {bytes} bytes: that is no token");
+            std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?
+        }
+        None => std::env::var(TOKEN_VARIABLE)
+            .with_context(|| format!("no token: name a file with --token-file, or set {TOKEN_VARIABLE}"))?,
+    };
+    Ok(token.trim().to_owned())
 }
 
 /// Writes to standard output. A reader that has gone away is no failure of ours.

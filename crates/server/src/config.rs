@@ -10,6 +10,7 @@ mod table;
 
 pub use docs::markdown;
 pub use field::{LogFormat, LogLevel, PathSetting};
+pub(crate) use load::nearest;
 pub use load::{ConfigError, Sources, load};
 pub use table::{KeyDoc, keys};
 

@@ -12,6 +12,7 @@ pub mod bench;
 pub mod calendar;
 pub mod commands;
 pub mod config;
+mod definitions_files;
 pub mod deliver;
 pub mod demo;
 pub mod feed;

@@ -7,6 +7,7 @@ mod server {
     mod commands;
     mod configuration;
     mod damage;
+    mod definitions_files;
     mod delivery;
     mod directory;
     mod erasure;

@@ -1,16 +1,10 @@
 //! `throughline follow`.
 
-use super::{print, say};
+use super::{print, say, token};
 use crate::feed::{Feed, Follow, follow};
 use crate::http_client::Endpoint;
-use anyhow::Context as _;
 use clap::Args;
 use std::path::PathBuf;
-
-/// The variable that names the token where no file does.
-const TOKEN_VARIABLE: &str = "THROUGHLINE_TOKEN";
-/// A longer file is no token.
-const TOKEN_BYTES_MAX: u64 = 4_096;
 
 #[derive(Debug, Args)]
 pub(super) struct FollowArguments {
@@ -39,7 +33,7 @@ pub(super) struct FollowArguments {
 
 pub(super) fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     let endpoint = Endpoint::parse(&arguments.url)?;
-    let feed = Feed::new(endpoint, token(arguments)?);
+    let feed = Feed::new(endpoint, token(arguments.token_file.as_deref())?);
     let what = Follow {
         kinds: arguments.kinds.clone(),
         after: arguments.after.clone(),
@@ -48,18 +42,4 @@ pub(super) fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
         once: arguments.once,
     };
     follow(&feed, what, &mut print, &mut |line| say(&format!("throughline: {line}")))
-}
-
-fn token(arguments: &FollowArguments) -> anyhow::Result<String> {
-    let token = match &arguments.token_file {
-        Some(path) => {
-            let shown = path.display();
-            let bytes = std::fs::metadata(path).with_context(|| format!("{shown} cannot be read"))?.len();
-            anyhow::ensure!(bytes <= TOKEN_BYTES_MAX, "{shown} has {bytes} bytes: that is no token");
-            std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?
-        }
-        None => std::env::var(TOKEN_VARIABLE)
-            .with_context(|| format!("no token: name a file with --token-file, or set {TOKEN_VARIABLE}"))?,
-    };
-    Ok(token.trim().to_owned())
 }

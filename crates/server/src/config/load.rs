@@ -226,7 +226,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
 }
 
 /// The known name that needs the fewest changes.
-fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> String {
+pub(crate) fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> String {
     known.min_by_key(|name| distance(wanted, name)).unwrap_or_default()
 }
 

@@ -1,12 +1,15 @@
 //! The audiences of the demo: which there are, when they are defined, and what the server says of them.
 //!
-//! Most are there before the year begins. A few come in the middle of it, while events go on arriving: each is a rule
+//! Most are those of `examples/shop`, and are there before the year begins. A few come in the middle of it, while events go on arriving: each is a rule
 //! that was there under another name all the time, so what is found for everybody afterwards must be the same people.
 
 use super::Stage;
+use crate::definitions_files::{Findings, Item, read};
 use crate::http_client::{Client, Credential, Endpoint, Request, Response};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// What the audience that suppresses holds back.
@@ -17,69 +20,81 @@ pub(super) const HOLDS: &str = "smokers";
 const FOUND_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 120 });
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// The definitions of the example shop: the only place where the early audiences are written down.
+const SHOP: &str = include_str!("../../../../examples/shop/audiences.toml");
+
 /// An audience that the demo defines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub(super) name: &'static str,
-    pub(super) rule: &'static str,
-    /// The category that it suppresses.
-    pub(super) suppress: Option<&'static str>,
+    pub(super) rule: Cow<'static, str>,
+    /// What it suppresses, as the admin API takes it.
+    pub(super) suppress: Option<serde_json::Value>,
     /// Defined in the middle of the year; this one has meant the same from the beginning.
     pub(super) twin: Option<&'static str>,
 }
 
-const fn early(name: &'static str, rule: &'static str) -> Planned {
-    Planned { name, rule, suppress: None, twin: None }
-}
-
-const fn late(name: &'static str, twin: &'static str, rule: &'static str) -> Planned {
-    Planned { name, rule, suppress: None, twin: Some(twin) }
-}
-
-/// All audiences. Those that come late ask, where they have a filter that every order passes, for what was never kept.
-pub(super) const AUDIENCES: [Planned; 18] = [
-    early("frequent", r#"count("Order Completed", "30d") >= 4"#),
-    early("spenders", r#"sum("Order Completed", "value", "30d") > 200"#),
-    early("soft-drinks", r#"count("Order Completed", "90d", category == "SOFT DRINKS") >= 3"#),
-    early("open-carts", r#"count("Product Added", "7d") > 0 && count("Order Completed", "7d") == 0"#),
-    early(
-        "looked-and-bought",
-        r#"since(funnel_at(["Product Viewed", "Product Added", "Order Completed"], "1h")) < duration("7d")"#,
-    ),
-    early(
-        "looked-and-left",
-        r#"since(funnel_at(["Product Viewed", "Product Added"], "30m", ["Order Completed"])) < duration("3d")"#,
-    ),
-    early(
-        "campaign-worked",
-        r#"funnel([event("Promotion Viewed", name == "Type A"), "Coupon Applied"], "30d")"#,
-    ),
-    early("lapsed", r#"since(last_at("Order Completed")) >= duration("30d")"#),
-    early("worth-winning-back", r#"audience("lapsed") && sum("Order Completed", "value") > 1000"#),
-    early("may-be-shown-ads", r#"consent("Advertising") && count("Product Viewed", "30d") >= 10"#),
-    early("many-kinds", r#"distinct("Order Completed", "category", "30d") >= 30"#),
-    early(
-        "small-after-large",
-        r#"max("Order Completed", "value", "90d") >= 100 && last("Order Completed", "value") < 20"#,
-    ),
-    early("prospects", r#"count("Product Viewed", "30d") > 0 && count("Order Completed") == 0"#),
-    Planned {
-        suppress: Some(HELD_CATEGORY),
-        ..early(HOLDS, r#"count("Order Completed", "90d", category == "CIGARETTES") > 0"#)
-    },
-    late("frequent-late", "frequent", r#"count("Order Completed", "30d") >= 4"#),
-    late("spenders-late", "spenders", r#"sum("Order Completed", "value", "30d", currency == "USD") > 200"#),
-    late(
+/// Name, twin and rule of those that come late. Where they have a filter that every order passes, they ask for what was
+/// never kept. The first means what its twin does, word by word.
+const LATE: [(&str, &str, Option<&str>); 4] = [
+    ("frequent-late", "frequent", None),
+    ("spenders-late", "spenders", Some(r#"sum("Order Completed", "value", "30d", currency == "USD") > 200"#)),
+    (
         "looked-and-bought-late",
         "looked-and-bought",
-        r#"since(funnel_at(["Product Viewed", "Product Added", event("Order Completed", currency == "USD")], "1h")) < duration("7d")"#,
+        Some(
+            r#"since(funnel_at(["Product Viewed", "Product Added", event("Order Completed", currency == "USD")], "1h")) < duration("7d")"#,
+        ),
     ),
-    late(
+    (
         "many-kinds-late",
         "many-kinds",
-        r#"distinct("Order Completed", "category", "30d", currency == "USD") >= 30"#,
+        Some(r#"distinct("Order Completed", "category", "30d", currency == "USD") >= 30"#),
     ),
 ];
+
+/// All audiences, those of the shop first.
+pub(super) static AUDIENCES: All = All(LazyLock::new(all));
+
+/// Read when they are first wanted. Empty if the program was built with files that hold mistakes; see
+/// [`Audiences::begin`].
+pub(super) struct All(LazyLock<Vec<Planned>>);
+
+impl All {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Planned> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a All {
+    type Item = &'a Planned;
+    type IntoIter = std::slice::Iter<'a, Planned>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+fn all() -> Vec<Planned> {
+    let mut findings = Findings::default();
+    let shop = read("examples/shop/audiences.toml", SHOP, &mut findings);
+    if findings.or(()).is_err() {
+        return Vec::new();
+    }
+    let early = |item: Item| {
+        let rule = item.text("rule")?.to_owned();
+        // Once for each of a few names, which are wanted until the process ends.
+        let name: &'static str = item.name.leak();
+        Some(Planned { name, rule: rule.into(), suppress: item.values.get("suppress").cloned(), twin: None })
+    };
+    let mut all: Vec<Planned> = shop.into_iter().filter_map(early).collect();
+    for (name, twin, rule) in LATE {
+        let of_twin = all.iter().find(|one| one.name == twin).map(|one| one.rule.clone());
+        let Some(rule) = rule.map(Cow::Borrowed).or(of_twin) else { continue };
+        all.push(Planned { name, rule, suppress: None, twin: Some(twin) });
+    }
+    all
+}
 
 /// What `GET /admin/v1/audiences` says of one; other members are left alone.
 #[derive(Clone, Debug, Deserialize)]
@@ -131,6 +146,10 @@ impl Audiences {
 
     /// Defines those that are there before the year.
     pub(super) fn begin(&mut self) -> Result<()> {
+        ensure!(
+            AUDIENCES.iter().next().is_some(),
+            "examples/shop/audiences.toml held mistakes when this was built"
+        );
         for planned in AUDIENCES.iter().filter(|one| one.twin.is_none()) {
             self.put(planned)?;
         }
@@ -183,15 +202,15 @@ impl Audiences {
     pub(super) fn shown(&mut self) -> Result<Vec<Shown>> {
         let path = "/admin/v1/audiences";
         let response = self.client.send(Request { method: "GET", path, headers: &[], body: b"" })?;
-        let list: List = read(path, &response)?;
+        let list: List = understood(path, &response)?;
         let ours = |planned: &Planned| list.audiences.iter().find(|one| one.name == planned.name).cloned();
         Ok(AUDIENCES.iter().filter_map(ours).collect())
     }
 
     fn put(&mut self, planned: &Planned) -> Result<()> {
         let mut body = serde_json::json!({ "rule": planned.rule });
-        if let (Some(category), Some(object)) = (planned.suppress, body.as_object_mut()) {
-            object.insert("suppress".to_owned(), serde_json::json!({ "category": category }));
+        if let (Some(suppress), Some(object)) = (&planned.suppress, body.as_object_mut()) {
+            object.insert("suppress".to_owned(), suppress.clone());
         }
         let (path, body) = (format!("/admin/v1/audiences/{}", planned.name), body.to_string());
         // The client itself only says what a POST carries.
@@ -199,11 +218,11 @@ impl Audiences {
             [("Content-Type", "application/json".to_owned()), ("Content-Length", body.len().to_string())];
         let request = Request { method: "PUT", path: &path, headers: &headers, body: body.as_bytes() };
         let response = self.client.send(request)?;
-        read::<serde_json::Value>(&path, &response).map(|_| ())
+        understood::<serde_json::Value>(&path, &response).map(|_| ())
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &str, response: &Response) -> Result<T> {
+fn understood<T: serde::de::DeserializeOwned>(path: &str, response: &Response) -> Result<T> {
     ensure!(response.status == 200, "{path} answered {}: {}", response.status, response.quote());
     serde_json::from_slice(&response.body)
         .with_context(|| format!("{path} answered something else than audiences: {}", response.quote()))
@@ -217,7 +236,9 @@ mod tests {
     fn every_late_audience_has_a_twin_from_the_beginning_and_names_are_plain() {
         let early: Vec<&str> =
             AUDIENCES.iter().filter(|one| one.twin.is_none()).map(|one| one.name).collect();
-        assert!(early.len() >= 8 && early.contains(&HOLDS));
+        assert_eq!((early.len(), AUDIENCES.iter().count()), (14, 18));
+        let holds = AUDIENCES.iter().find(|one| one.name == HOLDS).unwrap();
+        assert_eq!(holds.suppress, Some(serde_json::json!({ "category": HELD_CATEGORY })));
         for planned in &AUDIENCES {
             assert!(planned.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
             assert!(planned.twin.is_none_or(|twin| early.contains(&twin)));
@@ -229,7 +250,7 @@ mod tests {
         use model::audience::{DefinitionKind, Rulebook};
         let mut book = Rulebook::default();
         for planned in &AUDIENCES {
-            let kind = DefinitionKind::Audience { rule: planned.rule.into(), suppress: None };
+            let kind = DefinitionKind::Audience { rule: (*planned.rule).into(), suppress: None };
             let draft = engage::Draft { name: planned.name.to_owned(), changes: None, kind };
             let (next, _) = draft.apply_to(&book).unwrap().changed.unwrap();
             book = next;

@@ -139,6 +139,7 @@ pub struct View {
     tallies: RwLock<BTreeMap<DefinitionId, Tally>>,
     backfills: RwLock<BTreeMap<DefinitionId, Backfill>>,
     line: RwLock<Ledger>,
+    line_total: RwLock<Figures>,
     campaigns: RwLock<Arc<Campaigns>>,
     profiles: AtomicU64,
     merges: AtomicU64,
@@ -156,6 +157,7 @@ impl Default for View {
             tallies: RwLock::default(),
             backfills: RwLock::default(),
             line: RwLock::default(),
+            line_total: RwLock::default(),
             campaigns: RwLock::default(),
             profiles: AtomicU64::new(0),
             merges: AtomicU64::new(0),
@@ -221,6 +223,11 @@ impl View {
         Ledger(line.0.range(from..to).map(|(place, figures)| (*place, figures.clone())).collect())
     }
 
+    /// All figures of the line together that are kept.
+    pub fn line_total(&self) -> Figures {
+        self.line_total.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The names of campaigns.
     pub fn campaigns(&self) -> Arc<Campaigns> {
         Arc::clone(&self.campaigns.read().unwrap_or_else(PoisonError::into_inner))
@@ -258,6 +265,7 @@ impl View {
                 self.tallies.write().unwrap_or_else(PoisonError::into_inner).insert(audience, tally);
             }
             Change::Line { place, difference } => {
+                self.line_total.write().unwrap_or_else(PoisonError::into_inner).merge(&difference, 1);
                 let difference = Ledger(BTreeMap::from([(place, *difference)]));
                 self.line.write().unwrap_or_else(PoisonError::into_inner).merge(&difference, 1);
             }

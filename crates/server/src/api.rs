@@ -16,13 +16,14 @@ mod places;
 mod problem;
 mod read;
 mod route;
-mod shape;
+pub(crate) mod shape;
 mod table;
 pub(crate) mod types;
 
-pub(crate) use admin::effect_id as parse_effect;
+pub(crate) use admin::{changed, effect_id as parse_effect};
 pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of};
 pub(crate) use command::{execute, idempotency_of, number_for};
+pub(crate) use health::status_of;
 pub(crate) use http::{Listening, Rules, listen};
 pub(crate) use problem::{Code, Problem};
 pub(crate) use read::shown_identifiers;

@@ -18,6 +18,7 @@ pub mod demo;
 pub mod feed;
 pub mod figures;
 pub mod http_client;
+mod line;
 pub mod process;
 pub mod send;
 pub mod serve;

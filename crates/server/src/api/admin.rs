@@ -302,7 +302,7 @@ pub(crate) fn outbox(context: Arc<Context>, call: Call) -> Answering {
     })
 }
 
-fn changed(reply: Reply) -> Result<Answer, Problem> {
+pub(crate) fn changed(reply: Reply) -> Result<Answer, Problem> {
     match reply {
         Reply::Settings(settings_version) => Answer::json(200, &Changed { settings_version }),
         _ => Err(unexpected()),
@@ -394,6 +394,10 @@ fn described(body: &Body) -> (&'static str, Value) {
             (kind, json!({ "audience": audience, "version": version, "cause": cause, "at": at }))
         }
         Body::ManyIdentifiers(count) => ("many_identifiers", json!({ "identifiers": count })),
+        Body::Line { place, correction, .. } => {
+            let hour = iso(i64::from(place.hour).saturating_mul(crate::calendar::HOUR_US));
+            ("line", json!({ "hour": hour, "correction": correction }))
+        }
     }
 }
 

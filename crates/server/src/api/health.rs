@@ -17,7 +17,7 @@ pub(crate) fn status(context: Arc<Context>, _: Call) -> Answering {
 }
 
 /// All figures, read once.
-fn status_of(context: &Context) -> StatusShown {
+pub(crate) fn status_of(context: &Context) -> StatusShown {
     let status = context.engine.status();
     let view = context.engine.view();
     let counters = context.door.get().map(collect::http::OpenDoor::counters);
@@ -269,6 +269,7 @@ pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
         crate::deliver::write_metrics(&context, &mut text);
+        crate::line::write_metrics(&context, &mut text);
         Ok::<_, Problem>(Reply::text(METRICS_TYPE, text))
     })
 }

@@ -40,6 +40,7 @@ plain! {
     u32 => { "type": "integer", "minimum": 0 },
     u64 => { "type": "integer", "format": "int64", "minimum": 0 },
     i64 => { "type": "integer", "format": "int64" },
+    f64 => { "type": "number" },
     Value => {},
 }
 

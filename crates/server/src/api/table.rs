@@ -13,6 +13,10 @@ use super::types::{
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
 use crate::deliver;
 use crate::feed::{self, FEED_ALL, FEED_FAMILY};
+use crate::line::{
+    self,
+    types::{LineRules, LineShown},
+};
 use serde_json::Value;
 
 /// Every route of both listeners, in the order of the documentation.
@@ -440,11 +444,44 @@ fn rules_routes() -> Vec<Route> {
             handle: admin::set_suppression,
             ..POST
         },
+        Route {
+            path: "/admin/v1/settings/line",
+            operation: "getLineSettings",
+            about: "What throughput, cycle time and scrap rate are measured by.",
+            answer: Answer::Json(200, LineRules::shape),
+            handle: line::get_settings,
+            ..BASE
+        },
+        Route {
+            verb: Verb::Put,
+            path: "/admin/v1/settings/line",
+            operation: "setLineSettings",
+            about: "Replaces what the line is measured by. It holds from then on.",
+            body: Some(LineRules::shape),
+            problems: &[Code::BadValue],
+            handle: line::set_settings,
+            ..POST
+        },
     ]
 }
 
 fn operation_routes() -> Vec<Route> {
     vec![
+        Route {
+            path: "/admin/v1/metrics/line",
+            operation: "getLine",
+            about: "Throughput, cycle time and scrap rate, with their history.",
+            query: &[
+                ("from", "The first hour, e.g. 2026-11-22T14:00:00Z; 24 hours before `to` if left out."),
+                ("to", "The end, not counted; the end of this hour if left out."),
+                ("by", "`hour`, `day` or `campaign`: the figures of each as well."),
+                ("campaign", "Only this campaign."),
+            ],
+            answer: Answer::Json(200, LineShown::shape),
+            problems: &[Code::BadValue],
+            handle: line::read,
+            ..BASE
+        },
         Route {
             path: "/admin/v1/status",
             operation: "getStatus",

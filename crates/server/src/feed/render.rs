@@ -1,7 +1,7 @@
 //! Items as lines of JSON. An item of an event is filled in from the event log, where the event is.
 
 use super::kinds::Chosen;
-use crate::calendar::{iso, now_us};
+use crate::calendar::{HOUR_US, iso, now_us};
 use engage::Engage;
 use engage::effect::Body;
 use engine::Engine;
@@ -10,6 +10,7 @@ use eventlog::{LogError, LogReader};
 use model::audience::Rulebook;
 use model::event::{Event, OrderChange};
 use model::id::{Position, public_id};
+use model::line::Measure;
 use model::record::{RecordKind, decode_records};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
@@ -83,15 +84,24 @@ impl Renderer {
             }
             What::Effect { kind, body } => {
                 let Ok(body) = Body::decode(*kind, body) else { return Ok(false) };
-                (item.id.to_string(), "detail", detail(&body, &self.engine.view().book()))
+                let view = self.engine.view();
+                let mut said = detail(&body, &view.book());
+                if let (Body::Line { place, .. }, Some(said)) = (&body, said.as_object_mut()) {
+                    let name = view.campaigns().0.get(&place.campaign).cloned().unwrap_or_default();
+                    said.insert("campaign".to_owned(), Value::from(&*name));
+                }
+                (item.id.to_string(), "detail", said)
             }
         };
+        // The line is about nobody.
+        let profile =
+            if kind.name == "line" { Value::Null } else { Value::from(public_id("prf", item.subject)) };
         let object = json!({
             "kind": kind.name,
             "id": id,
             "at": iso(item.at.0),
             "position": item.id.position.0,
-            "profile": public_id("prf", item.subject),
+            "profile": profile,
             name: content,
             "cursor": cursor,
         });
@@ -259,6 +269,17 @@ pub(crate) fn detail(body: &Body, book: &Rulebook) -> Value {
         Body::EdgeRefused { reason, .. } => json!({ "reason": format!("{reason:?}").to_ascii_lowercase() }),
         Body::Erased { nodes, .. } => json!({ "identifiers": nodes.len() }),
         Body::ManyIdentifiers(count) => json!({ "identifiers": count }),
+        Body::Line { place, correction, figures } => {
+            let filled = Measure::ALL.iter().filter(|measure| figures.get(**measure) != 0);
+            let counts: Map<String, Value> = filled
+                .map(|measure| (measure.name().to_owned(), Value::from(figures.get(*measure))))
+                .collect();
+            json!({
+                "hour": iso(i64::from(place.hour).saturating_mul(HOUR_US)),
+                "correction": correction,
+                "counts": counts,
+            })
+        }
         Body::Audience { audience, version, cause, at, before, after, .. } => {
             let flipped = book.flipped(*audience, *before, *after);
             let flipped: Vec<Value> =

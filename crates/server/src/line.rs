@@ -1,0 +1,13 @@
+//! The line over the wire: its settings, its figures with their history, and its series for Prometheus.
+//!
+//! The figures are `model::line`'s; `figures` turns them into the three numbers, `handlers` answers requests, `metrics`
+//! writes the series.
+
+mod figures;
+mod handlers;
+mod metrics;
+pub(crate) mod types;
+
+use figures::total;
+pub(crate) use handlers::{get_settings, read, set_settings};
+pub(crate) use metrics::write_metrics;

@@ -1,0 +1,298 @@
+//! Handlers of `/admin/v1/metrics/line` and `/admin/v1/settings/line`.
+
+use super::figures::{open_journeys, shown, total};
+use super::types::{LineBucket, LineRules, LineShown, Operations, RateGiven};
+use crate::api::{Answering, Call, Code, Context, Problem, Reply, changed, execute, idempotency_of};
+use crate::calendar::{DAY_US, HOUR_US, date, iso};
+use engage::{Campaigns, Operation};
+use model::feature::value::{decimal, instant};
+use model::id::Timestamp;
+use model::line::{Figures, Ledger, LineSettings, Place, Rate, campaign, hour_of, open_from};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The most hours, days or campaigns of one answer.
+const BUCKETS_MAX: usize = 2_000;
+/// The longest time that one answer looks at.
+const HOURS_MAX: i32 = 800 * 24;
+/// What is looked at where the request does not say.
+const HOURS_DEFAULT: i32 = 24;
+/// Journeys that began longer before are not looked for: no window is longer, and few confirmations take longer.
+const OPEN_HOURS: i32 = 40 * 24;
+/// Nano-units in a micro-unit.
+const NANO_PER_MICRO: i64 = 1_000;
+
+/// What figures are told apart by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Nothing,
+    Hour,
+    Day,
+    Campaign,
+}
+
+pub(crate) fn get_settings(context: Arc<Context>, _: Call) -> Answering {
+    Box::pin(async move {
+        let rules = context.engine.view().settings().line.clone();
+        let rates = rules.rates.iter().map(|rate| RateGiven {
+            currency: String::from_utf8_lossy(&rate.currency).into_owned(),
+            day: date(i64::from(rate.day).saturating_mul(DAY_US)),
+            rate: rate_text(rate.nano),
+        });
+        Reply::json(
+            200,
+            &LineRules {
+                version: Some(rules.version),
+                currency: rules.currency.map(|code| String::from_utf8_lossy(&code).into_owned()),
+                view_window_s: rules.view_window_us / 1_000_000,
+                click_window_s: rules.click_window_us / 1_000_000,
+                frequency_cap: rules.frequency_cap,
+                cap_window_s: rules.cap_window_us / 1_000_000,
+                duplicate_window_s: rules.duplicate_window_us / 1_000_000,
+                grace_s: rules.grace_us / 1_000_000,
+                sessions: rules.sessions,
+                consent_category: rules.consent_category.to_string(),
+                rates: rates.collect(),
+            },
+        )
+    })
+}
+
+pub(crate) fn set_settings(context: Arc<Context>, call: Call) -> Answering {
+    Box::pin(async move {
+        let given: LineRules = call.json()?;
+        let micro = |seconds: i64| seconds.saturating_mul(1_000_000);
+        let currency = given.currency.as_deref().map(|code| currency_of(code, "currency")).transpose()?;
+        let rates = given.rates.iter().map(rate_of).collect::<Result<Vec<Rate>, Problem>>()?;
+        let rules = LineSettings {
+            version: 0,
+            currency,
+            view_window_us: micro(given.view_window_s),
+            click_window_us: micro(given.click_window_s),
+            frequency_cap: given.frequency_cap,
+            cap_window_us: micro(given.cap_window_s),
+            duplicate_window_us: micro(given.duplicate_window_s),
+            grace_us: micro(given.grace_s),
+            sessions: given.sessions,
+            consent_category: given.consent_category.into(),
+            rates: Arc::new(rates),
+        };
+        let _alone = context.changing.lock().await;
+        changed(execute(&context, idempotency_of(&call)?, Operation::SetLine(rules)).await?)
+    })
+}
+
+fn currency_of(text: &str, field: &str) -> Result<[u8; 3], Problem> {
+    let message = format!("{text:?} is no currency: send three letters of ISO 4217, e.g. EUR");
+    model::money::currency(text).ok_or_else(|| Problem::at(Code::BadValue, field, message))
+}
+
+fn rate_of(given: &RateGiven) -> Result<Rate, Problem> {
+    let currency = currency_of(&given.currency, "rates.currency")?;
+    let at = instant(&given.day).filter(|_| given.day.len() == 10);
+    let at = at.ok_or_else(|| {
+        let message = format!("{:?} is no day: send one as 2026-11-22", given.day);
+        Problem::at(Code::BadValue, "rates.day", message)
+    })?;
+    let nano = rate_nano(&given.rate).filter(|nano| *nano > 0).ok_or_else(|| {
+        let message =
+            format!("{:?} is no rate: send a decimal number above zero, e.g. \"1.0842\"", given.rate);
+        Problem::at(Code::BadValue, "rates.rate", message)
+    })?;
+    Ok(Rate { currency, day: i32::try_from(at.0.div_euclid(DAY_US)).unwrap_or_default(), nano })
+}
+
+/// Reads up to nine decimal places: [`decimal`] reads six, so the number is read a thousandfold.
+fn rate_nano(text: &str) -> Option<i64> {
+    let (mantissa, power) = text.trim().split_once(['e', 'E']).unwrap_or((text.trim(), "0"));
+    let power: i32 = power.parse().ok()?;
+    decimal(&format!("{mantissa}e{}", power.checked_add(3)?))
+}
+
+fn rate_text(nano: i64) -> String {
+    let (whole, rest) = (nano / (1_000_000 * NANO_PER_MICRO), nano % (1_000_000 * NANO_PER_MICRO));
+    let digits = format!("{rest:09}");
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() { whole.to_string() } else { format!("{whole}.{digits}") }
+}
+
+/// What is asked for.
+struct Asked {
+    hours: Range<i32>,
+    by: By,
+    campaign: Option<String>,
+}
+
+impl Asked {
+    fn of(call: &Call, log_time: Timestamp) -> Result<Self, Problem> {
+        let at = |name: &str| -> Result<Option<i32>, Problem> {
+            let Some(text) = call.parameter(name) else { return Ok(None) };
+            let text = unescaped(text);
+            let at = instant(&text).ok_or_else(|| {
+                Problem::at(
+                    Code::BadValue,
+                    name,
+                    format!("{text:?} is no time: send one as 2026-11-22T14:00:00Z"),
+                )
+            })?;
+            Ok(Some(hour_of(at)))
+        };
+        let to = at("to")?.unwrap_or_else(|| hour_of(log_time).saturating_add(1));
+        let from = at("from")?.unwrap_or(to.saturating_sub(HOURS_DEFAULT));
+        if from >= to || to.saturating_sub(from) > HOURS_MAX {
+            let message = "from must be before to, by at most 800 days; both are cut to whole hours";
+            return Err(Problem::at(Code::BadValue, "from", message));
+        }
+        let by = match call.parameter("by") {
+            None => By::Nothing,
+            Some("hour") => By::Hour,
+            Some("day") => By::Day,
+            Some("campaign") => By::Campaign,
+            Some(_) => return Err(Problem::at(Code::BadValue, "by", "by must be hour, day or campaign")),
+        };
+        let buckets = match by {
+            By::Hour => to - from,
+            By::Day => (to - from) / 24 + 1,
+            By::Nothing | By::Campaign => 0,
+        };
+        if buckets as usize > BUCKETS_MAX {
+            let message = format!("that would be {buckets} parts; ask for at most {BUCKETS_MAX}, or by=day");
+            return Err(Problem::at(Code::BadValue, "by", message));
+        }
+        Ok(Self { hours: from..to, by, campaign: call.parameter("campaign").map(unescaped) })
+    }
+}
+
+pub(crate) fn read(context: Arc<Context>, call: Call) -> Answering {
+    Box::pin(async move {
+        let log_time = context.log_time();
+        let asked = Asked::of(&call, log_time)?;
+        let view = context.engine.view();
+        let rules = view.settings().line.clone();
+        let as_of = view.as_of();
+        let mut ledger = view.line(asked.hours.start.saturating_sub(OPEN_HOURS)..asked.hours.end);
+        if let Some(name) = &asked.campaign {
+            let number = campaign(name);
+            ledger.0.retain(|place, _| place.campaign == number);
+        }
+        let open_mean = open_journeys(&ledger, &asked.hours);
+        ledger.0.retain(|place, _| place.hour >= asked.hours.start);
+        let all = total(ledger.0.values());
+        let hours = f64::from(asked.hours.end - asked.hours.start);
+        let instant_of = |hour: i32| iso(i64::from(hour).saturating_mul(HOUR_US));
+        let (settled, _) = open_from(log_time, &rules);
+        Reply::json(
+            200,
+            &LineShown {
+                from: instant_of(asked.hours.start),
+                to: instant_of(asked.hours.end),
+                currency: rules.currency.map(|code| String::from_utf8_lossy(&code).into_owned()),
+                campaign: asked.campaign.clone(),
+                position: as_of.next_position.0,
+                settled_before: iso(settled.0),
+                total: shown(&all, hours, rules.currency, Some(open_mean)),
+                by: buckets(&asked, &ledger, &view.campaigns(), rules.currency),
+                operations: operations(&context),
+            },
+        )
+    })
+}
+
+fn buckets(asked: &Asked, ledger: &Ledger, names: &Campaigns, currency: Option<[u8; 3]>) -> Vec<LineBucket> {
+    let key = |place: &Place| match asked.by {
+        By::Nothing => None,
+        By::Hour => Some((place.hour, 0)),
+        By::Day => Some((place.hour.div_euclid(24) * 24, 0)),
+        By::Campaign => Some((asked.hours.start, place.campaign)),
+    };
+    let length = match asked.by {
+        By::Hour => 1,
+        By::Day => 24,
+        By::Nothing | By::Campaign => asked.hours.end - asked.hours.start,
+    };
+    let mut parts: BTreeMap<(i32, u64), Figures> = BTreeMap::new();
+    for (place, figures) in &ledger.0 {
+        if let Some(key) = key(place) {
+            parts.entry(key).or_default().merge(figures, 1);
+        }
+    }
+    let shown_part = |((hour, campaign), figures): ((i32, u64), Figures)| {
+        let (from, to) = (hour.max(asked.hours.start), (hour + length).min(asked.hours.end));
+        let name = names.0.get(&campaign).map(|name| name.to_string()).unwrap_or_default();
+        LineBucket {
+            from: iso(i64::from(from) * HOUR_US),
+            to: iso(i64::from(to) * HOUR_US),
+            campaign: (asked.by == By::Campaign).then_some(name),
+            figures: shown(&figures, f64::from(to - from), currency, None),
+        }
+    };
+    parts.into_iter().take(BUCKETS_MAX).map(shown_part).collect()
+}
+
+fn operations(context: &Context) -> Operations {
+    let status = crate::api::status_of(context);
+    let (failed_attempts, lag_ms) = crate::deliver::trouble(context);
+    Operations {
+        failed_attempts,
+        dead_letters: status.delivery.dead_letters,
+        records_skipped: status.skipped,
+        refused_requests: status.refused_requests,
+        lag_ms,
+    }
+}
+
+/// A value of a query with its percent signs resolved; one that is no text stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.get(..2).filter(|_| *first == b'%');
+        let value = escaped
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
+        match value {
+            Some(value) => {
+                bytes.push(value);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(if *first == b'+' { b' ' } else { *first });
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_to_nine_places_and_written_back() {
+        let table = [
+            ("1", Some(1_000_000_000), "1"),
+            ("1.0842", Some(1_084_200_000), "1.0842"),
+            ("0.000000001", Some(1), "0.000000001"),
+            ("1e-3", Some(1_000_000), "0.001"),
+            ("0.0000000001", Some(0), "0"),
+            ("x", None, ""),
+            ("", None, ""),
+            ("1e999999999999", None, ""),
+        ];
+        for (text, nano, back) in table {
+            assert_eq!(rate_nano(text), nano, "{text}");
+            if let Some(nano) = nano {
+                assert_eq!(rate_text(nano), back);
+            }
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_resolved() {
+        for (text, expected) in [("a%3Ab", "a:b"), ("100%", "100%"), ("%zz+%41", "%zz A"), ("%ff", "%ff")] {
+            assert_eq!(unescaped(text), expected);
+        }
+    }
+}

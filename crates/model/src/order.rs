@@ -12,7 +12,7 @@
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::event::{OrderChange, OrderFact};
 use crate::id::{Key, Position, Timestamp};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The most refunds of one order. A browser's makes room for a server's; further ones are ignored.
 pub const MAX_REFUNDS: usize = 1_024;
@@ -386,7 +386,7 @@ struct Word {
 /// beyond [`MAX_REFUNDS`].
 #[derive(Clone, Debug, Default)]
 pub struct Reported {
-    words: HashMap<Key, Word>,
+    words: BTreeMap<Key, Word>,
 }
 
 impl Reported {

@@ -182,10 +182,9 @@ impl Reader<'_> {
                 }
             }
             (None, _) => {
-                let known =
-                    KINDS.iter().map(|kind| kind.form).zip(KINDS).filter(|(form, _)| *form == Form::Named);
-                let known = known.map(|(_, kind)| kind.word.to_owned()).chain([SETTINGS.to_owned()]);
-                self.unknown(word.span(), own, "files", known.collect());
+                let named = KINDS.iter().filter(|kind| kind.form == Form::Named);
+                let known = named.map(|kind| kind.word.to_owned()).chain([SETTINGS.to_owned()]).collect();
+                self.unknown(word.span(), own, "files", known);
             }
         }
     }

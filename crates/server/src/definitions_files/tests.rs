@@ -293,8 +293,8 @@ fn is_in_a_circle(world: &BTreeMap<String, BTreeSet<String>>, name: &str) -> boo
 fn what_the_server_would_refuse_in_the_middle_is_said_before_the_beginning() {
     let items = |text: &str| read("shop.toml", text, &mut Findings::default());
     let there = "[[feature]]\nname = 'f'\nexpression = 'count(\"x\")'\n[[audience]]\nname = 'a'\nrule = 'feature(\"f\") > 1'\n";
-    let mut present = Present::default();
-    present.items = items(there).into_iter().map(|item| Item { origin: None, ..item }).collect();
+    let there = items(there).into_iter().map(|item| Item { origin: None, ..item }).collect();
+    let present = Present { items: there, ..Present::default() };
     for (files, said) in [
         // The rule on the server, which stays, cannot use what the feature becomes.
         (

@@ -13,7 +13,7 @@ use model::event::{Event, OrderFact};
 use model::id::{Key, Timestamp};
 use model::line::{
     Bought, Figures, Ledger, Milestone, Noted, Place, Touch, Trail, Word, Worth, campaign, noted, open_from,
-    reckon,
+    reckon, session,
 };
 use model::money::exponent;
 use model::order::{Order, order_key};
@@ -181,6 +181,9 @@ impl Step<'_> {
             Some(Noted::Milestone(milestone)) => edits.push((node, Edit::Reach(milestone))),
             None => {}
         }
+        if let Some(half_hour) = session(event, at, settings) {
+            edits.push((node, Edit::Touch(half_hour)));
+        }
         let category = &self.settings.line.consent_category;
         for word in event.consent.iter().filter(|word| word.category == &**category) {
             // A browser may tighten consent, never loosen it.
@@ -200,10 +203,15 @@ impl Step<'_> {
     fn order_edits(&mut self, key: Key, former: Vec<Key>, edits: &mut Vec<(Key, Edit)>) {
         let order = self.state.orders.get(key).map(|row| row.0.clone()).unwrap_or_default();
         let now = self.reporters_of(&order);
-        let all: BTreeSet<Key> = former.into_iter().chain(now.iter().copied()).collect();
+        let known: BTreeSet<Key> = former.into_iter().collect();
+        let all: BTreeSet<Key> = known.union(&now).copied().collect();
         for node in all {
             if !now.contains(&node) {
                 edits.push((node, Edit::Unbuy(key)));
+                continue;
+            }
+            let made_room = self.state.trails.get(node).is_some_and(|row| row.0.made_room(key));
+            if made_room && known.contains(&node) {
                 continue;
             }
             let owns = order.owner == node;

@@ -3,11 +3,13 @@
 //! The state of an erased person went when the erasing record was applied. What the log still holds is rewritten so
 //! that nothing can be read about the person, while a replay from the first record passes through the same joins and
 //! ends in the same state with the same effects: keys (keyed hashes), times, order and product ids stay, and
-//! everything that names or describes somebody goes. Redacting twice is the same as once.
+//! everything that names or describes somebody goes; of properties that is all but what the line counts by
+//! ([`kept_properties`]). Redacting twice is the same as once.
 
 use model::codec::DecodeError;
 use model::event::{Event, EventKind, Identifier, IdentifierKind, Identifiers};
 use model::id::{Key, Position};
+use model::line::kept_properties;
 use model::record::{Record, RecordKind};
 
 /// How much of what the log says under a key went with somebody who was erased. Numbers are stored.
@@ -70,8 +72,9 @@ pub fn redact(record: &Record<'_>, mut erased: impl FnMut(Key) -> Option<ErasedN
         bearers_gone &= !bears || extent == Some(Extent::Whole);
     }
     let traits: &[u8] = if bearers_gone { b"" } else { event.traits };
-    let redacted =
-        Event { identifiers: kept, message_id: "", traits, properties: b"", context: b"", ..event };
+    let properties = kept_properties(&event);
+    let properties = properties.as_bytes();
+    let redacted = Event { identifiers: kept, message_id: "", traits, properties, context: b"", ..event };
     let mut body = Vec::with_capacity(record.body.len());
     redacted.encode(&mut body);
     if body == record.body { None } else { Some(body) }

@@ -7,15 +7,16 @@ use crate::id::Timestamp;
 use crate::line::{LineSettings, Touch, TouchKind};
 
 /// The touch that an order at `at` is credited to: the last click on an ad or in a mail that is recent enough, else the
-/// last view of one, else the last session. `touches` are a person's, by time and id. `None`: nothing came before it.
+/// last view of one, else the last session. What was invalid or could not be seen earns nothing. `touches` are a person's, by time and id. `None`: nothing came before it.
 pub fn last_touch<'t>(
     touches: impl DoubleEndedIterator<Item = &'t Touch> + Clone,
     at: Timestamp,
     settings: &LineSettings,
 ) -> Option<&'t Touch> {
     let recent = |window_us: i64, wanted: fn(TouchKind) -> bool| {
-        let fits =
-            move |touch: &&Touch| wanted(touch.kind) && touch.at <= at && at.since_us(touch.at) <= window_us;
+        let fits = move |touch: &&Touch| {
+            wanted(touch.kind) && !touch.invalid && touch.at <= at && at.since_us(touch.at) <= window_us
+        };
         touches.clone().rev().find(fits)
     };
     recent(settings.click_window_us, |kind| matches!(kind, TouchKind::Click | TouchKind::MailClick))

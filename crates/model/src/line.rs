@@ -11,16 +11,15 @@
 //! definitions, one by one: `docs/line.md`.
 
 mod figures;
+mod noted;
 mod reckon;
 mod settings;
 mod spread;
 mod trail;
 
 pub use figures::{Figures, Ledger, Measure, Place, SCRAP, Span};
+pub use noted::{MAX_CAMPAIGN_BYTES, Noted, campaign, kept_properties, noted, session};
 pub use reckon::{OPEN_US, hour_of, open_from, reckon};
 pub use settings::{LineError, LineSettings, MAX_LINE_WINDOW_US, MAX_RATES, NANO, Rate};
 pub use spread::Spread;
-pub use trail::{
-    Bought, MAX_CAMPAIGN_BYTES, MAX_FACTS, MAX_TOUCHES, Milestone, Noted, Touch, TouchKind, Trail, Word,
-    Worth, campaign, noted,
-};
+pub use trail::{Bought, MAX_FACTS, MAX_TOUCHES, Milestone, Touch, TouchKind, Trail, Word, Worth};

@@ -28,7 +28,7 @@ macro_rules! measures {
 }
 
 measures! {
-    /// Ads shown.
+    /// Ads shown, whether or not anybody could see them.
     Impressions "impressions",
     /// Ads clicked.
     Clicks "clicks",
@@ -38,15 +38,15 @@ measures! {
     MailClicks "mail_clicks",
     /// Half hours in which somebody was there, where those count.
     Sessions "sessions",
-    /// What impressions and clicks cost.
+    /// What impressions, clicks and mails cost, where they say so and whoever says it may.
     SpendMicro "spend_micro",
-    /// Impressions and clicks whose cost is in a currency without a rate; their cost is in no sum.
+    /// Those whose cost is in a currency without a rate; their cost is in no sum.
     UnpricedTouches "unpriced_touches",
     /// Impressions that were invalid, or that nobody could see.
     ScrapInvalid "scrap_invalid",
     /// Impressions of something that the person had just bought.
     ScrapPurchased "scrap_purchased",
-    /// Impressions above the frequency cap.
+    /// Impressions above the frequency cap; those that nobody could see use up nothing of it.
     ScrapCapped "scrap_capped",
     /// Impressions of what could not be sold or delivered.
     ScrapUnavailable "scrap_unavailable",
@@ -88,7 +88,8 @@ measures! {
     JourneysEnded "journeys_ended",
     /// People who paid attention on the day that begins with this hour.
     PeopleWithAttention "people_with_attention",
-    /// Those of them who also placed an order on that day that attention came before.
+    /// Those of them who also placed an order on that day that attention came before, on that day or earlier; so never
+    /// more than those who paid attention.
     PeoplePaid "people_paid",
 }
 
@@ -109,7 +110,8 @@ pub const SCRAP: [(Measure, Measure); 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Span {
-    /// First impression to accepted confirmation: the cycle time.
+    /// First impression to accepted confirmation: the cycle time. Here and below the first that somebody could see
+    /// within the wider of the windows of views and clicks before the order.
     Cycle = 0,
     /// First impression to first click after it.
     ImpressionToClick = 1,

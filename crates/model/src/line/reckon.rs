@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 
 const HOUR_US: i64 = 3_600 * 1_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
-const DAY_HOURS: i32 = 24;
 /// How far back figures are still open: what arrives later, or merges later, changes them no more.
 pub const OPEN_US: i64 = 14 * DAY_US;
 
@@ -30,6 +29,11 @@ pub fn open_from(now: Timestamp, settings: &LineSettings) -> (Timestamp, Timesta
 /// The hour that an instant lies in.
 pub fn hour_of(at: Timestamp) -> i32 {
     i32::try_from(at.0.div_euclid(HOUR_US)).unwrap_or(if at.0 < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// Where people are counted: the first hour of a day, no campaign.
+fn day_place(day: i64) -> Place {
+    Place { hour: hour_of(Timestamp(day.saturating_mul(DAY_US))), campaign: 0 }
 }
 
 /// A touch, and under which of the person's identifiers it was.
@@ -57,8 +61,8 @@ pub fn reckon(trails: &[&Trail], settings: &LineSettings, open_from: Timestamp) 
         return ledger;
     }
     let person = Person::of(trails, settings);
-    person.touches(open_from, &mut ledger);
-    person.orders(open_from, &mut ledger);
+    let days = person.touches(open_from, &mut ledger);
+    person.orders(open_from, &days, &mut ledger);
     ledger
 }
 
@@ -84,14 +88,17 @@ impl<'a> Person<'a> {
         Self { seen, bought, words, milestones, settings }
     }
 
-    fn touches(&self, open_from: Timestamp, ledger: &mut Ledger) {
+    /// Counts touches, and what of them is scrap. Gives the days on which the person paid attention.
+    fn touches(&self, open_from: Timestamp, ledger: &mut Ledger) -> BTreeSet<i64> {
         let mut days = BTreeSet::new();
         for (index, seen) in self.seen.iter().enumerate() {
             let touch = seen.touch;
-            if touch.at < open_from || !touch.kind.is_attention() {
+            if touch.at < open_from || !touch.kind.is_shown() {
                 continue;
             }
-            days.insert(touch.at.0.div_euclid(DAY_US));
+            if touch.is_attention() {
+                days.insert(touch.at.0.div_euclid(DAY_US));
+            }
             let figures = ledger.at(Place { hour: hour_of(touch.at), campaign: touch.campaign });
             figures.add(
                 match touch.kind {
@@ -119,10 +126,10 @@ impl<'a> Person<'a> {
                 figures.add_span(Span::AfterPurchase, unaware_us);
             }
         }
-        for day in days {
-            let hour = i32::try_from(day).unwrap_or_default().saturating_mul(DAY_HOURS);
-            ledger.at(Place { hour, campaign: 0 }).add(Measure::PeopleWithAttention, 1);
+        for day in &days {
+            ledger.at(day_place(*day)).add(Measure::PeopleWithAttention, 1);
         }
+        days
     }
 
     /// The first reason for which an impression is scrap, as a place in [`SCRAP`].
@@ -134,9 +141,9 @@ impl<'a> Person<'a> {
         if unaware_us.is_some() {
             return Some(1);
         }
-        if self.earlier(index, self.settings.cap_window_us).count() as u64
-            >= u64::from(self.settings.frequency_cap)
-        {
+        let cap_since = touch.at.plus_us(-self.settings.cap_window_us);
+        let seen_before = self.earlier(index, cap_since).filter(|other| other.touch.at > cap_since);
+        if seen_before.count() as u64 >= u64::from(self.settings.frequency_cap) {
             return Some(2);
         }
         if touch.unavailable {
@@ -146,18 +153,18 @@ impl<'a> Person<'a> {
         if before.checked_sub(1).and_then(|last| self.words.get(last)).is_some_and(|word| !word.granted) {
             return Some(4);
         }
-        let mut earlier = self.earlier(index, self.settings.duplicate_window_us);
+        let mut earlier = self.earlier(index, touch.at.plus_us(-self.settings.duplicate_window_us));
         earlier.any(|other| other.node != seen.node).then_some(5)
     }
 
-    /// Impressions of the same campaign before one, and less than a window before it.
-    fn earlier(&self, index: usize, window_us: i64) -> impl Iterator<Item = &Seen<'a>> {
+    /// Impressions of the same campaign that somebody could see before one, from an instant on.
+    fn earlier(&self, index: usize, since: Timestamp) -> impl Iterator<Item = &Seen<'a>> {
         let before = self.seen.get(..index).unwrap_or_default();
-        let own = self.seen.get(index).map(|seen| *seen.touch);
-        let since = own.map_or(Timestamp(i64::MAX), |own| own.at.plus_us(-window_us));
-        before.iter().rev().take_while(move |seen| seen.touch.at > since).filter(move |seen| {
+        let campaign = self.seen.get(index).map(|seen| seen.touch.campaign);
+        before.iter().rev().take_while(move |seen| seen.touch.at >= since).filter(move |seen| {
             seen.touch.kind == TouchKind::Impression
-                && own.is_some_and(|own| own.campaign == seen.touch.campaign)
+                && seen.touch.is_attention()
+                && campaign == Some(seen.touch.campaign)
         })
     }
 
@@ -174,7 +181,8 @@ impl<'a> Person<'a> {
         known.map(|bought| touch.at.since_us(bought.at)).min()
     }
 
-    fn orders(&self, open_from: Timestamp, ledger: &mut Ledger) {
+    /// Counts orders. `days`: those on which the person paid attention.
+    fn orders(&self, open_from: Timestamp, days: &BTreeSet<i64>, ledger: &mut Ledger) {
         let mut paid = BTreeSet::new();
         let mut last = None;
         for bought in &self.bought {
@@ -204,18 +212,19 @@ impl<'a> Person<'a> {
             }
             self.cycle(bought, place, ledger);
         }
-        for day in paid {
-            let hour = i32::try_from(day).unwrap_or_default().saturating_mul(DAY_HOURS);
-            ledger.at(Place { hour, campaign: 0 }).add(Measure::PeoplePaid, 1);
+        for day in paid.intersection(days) {
+            ledger.at(day_place(*day)).add(Measure::PeoplePaid, 1);
         }
     }
 
     /// From the first impression to the accepted confirmation.
     fn cycle(&self, bought: &Bought, place: Place, ledger: &mut Ledger) {
-        let since = bought.at.plus_us(-self.settings.click_window_us);
+        // The wider window: an order that an impression is credited with is never one without an impression.
+        let since = bought.at.plus_us(-self.settings.click_window_us.max(self.settings.view_window_us));
         let first = |kind: TouchKind, from: Timestamp| {
             let fits = |seen: &&Seen<'_>| {
-                seen.touch.kind == kind && seen.touch.at >= from && seen.touch.at <= bought.at
+                let touch = seen.touch;
+                touch.kind == kind && !touch.invalid && touch.at >= from && touch.at <= bought.at
             };
             self.seen.iter().find(fits).map(|seen| seen.touch.at)
         };

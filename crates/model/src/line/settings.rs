@@ -58,9 +58,10 @@ pub struct LineSettings {
     pub view_window_us: i64,
     /// How long after a click, or a session where those count.
     pub click_window_us: i64,
-    /// Impressions of one campaign that somebody may see within [`LineSettings::cap_window_us`].
+    /// Impressions of one campaign that somebody may see within [`LineSettings::cap_window_us`]. Those that name no
+    /// campaign are one together.
     pub frequency_cap: u32,
-    /// See [`LineSettings::frequency_cap`].
+    /// See [`LineSettings::frequency_cap`]. An impression this long ago, to the microsecond, is out of it.
     pub cap_window_us: i64,
     /// An impression of a campaign that was shown to the same person under another identifier this long before, or
     /// less, is one too many.

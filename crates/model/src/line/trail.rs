@@ -1,22 +1,13 @@
 //! What one node did that the line is measured by: touches, purchases, words about consent, and how far orders came.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::event::{Event, EventKind};
-use crate::feature::{Value, json_value};
 use crate::id::{Key, Timestamp};
-use crate::line::settings::LineSettings;
 use crate::suppression::Scope;
-use std::borrow::Cow;
 
 /// The most touches of one node; the oldest make room and stay counted as they were.
 pub const MAX_TOUCHES: usize = 512;
 /// The most purchases, words about consent, and milestones of one node, each.
 pub const MAX_FACTS: usize = 256;
-/// The longest name of a campaign, in bytes; a longer one is cut.
-pub const MAX_CAMPAIGN_BYTES: usize = 64;
-/// The highest cost of one touch that is believed: a million units.
-const MAX_COST_MICRO: i64 = 1_000_000 * 1_000_000;
-const HALF_HOUR_US: i64 = 1_800 * 1_000_000;
 
 /// What somebody did or was shown. Numbers are stored: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +21,7 @@ pub enum TouchKind {
     MailOpen = 3,
     /// `Email Link Clicked`.
     MailClick = 4,
-    /// Anything in a browser or an app: once for every half hour.
+    /// Anything in a browser or an app: once for every half hour, at its beginning.
     Session = 5,
     /// `Product Added`.
     Cart = 6,
@@ -39,8 +30,8 @@ pub enum TouchKind {
 }
 
 impl TouchKind {
-    /// Whether it is attention.
-    pub fn is_attention(self) -> bool {
+    /// Whether it is counted by itself, with what it cost: everything but steps towards an order.
+    pub fn is_shown(self) -> bool {
         !matches!(self, Self::Cart | Self::Pay)
     }
 
@@ -82,10 +73,33 @@ pub struct Touch {
     pub cost_micro: i64,
     /// It had a cost in a currency that no rate is known of.
     pub unpriced: bool,
-    /// Invalid, not viewable, or not rendered.
+    /// Invalid, not viewable, or not rendered: nobody's attention. It is counted and costs what it costs, but no order
+    /// is its doing, no journey begins with it, and it uses up nothing of the frequency cap.
     pub invalid: bool,
     /// What it advertised could not be had.
     pub unavailable: bool,
+}
+
+impl Touch {
+    /// Whether somebody paid attention: what may earn an order.
+    pub fn is_attention(&self) -> bool {
+        self.kind.is_shown() && !self.invalid
+    }
+
+    pub(crate) fn plain(at: Timestamp, id: u64, kind: TouchKind) -> Self {
+        Self {
+            at,
+            id,
+            kind,
+            campaign: 0,
+            product: Scope::EVERYTHING,
+            category: Scope::EVERYTHING,
+            cost_micro: 0,
+            unpriced: false,
+            invalid: false,
+            unavailable: false,
+        }
+    }
 }
 
 /// Something bought, as far as the line looks at it.
@@ -147,114 +161,6 @@ pub struct Trail {
     pub(crate) words: Vec<Word>,
     /// Sorted.
     pub(crate) milestones: Vec<Milestone>,
-}
-
-/// What an event tells the line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Noted<'a> {
-    /// A touch, and the name of its campaign.
-    Touch(Touch, Cow<'a, str>),
-    /// How far a confirmation came.
-    Milestone(Milestone),
-}
-
-/// The number of a campaign.
-pub fn campaign(name: &str) -> u64 {
-    if name.is_empty() { 0 } else { (Key::of_text("campaign", name).0 as u64).max(1) }
-}
-
-/// What an event tells the line beside orders and consent. A cost counts where an order's value would: a browser's is
-/// a claim.
-pub fn noted<'a>(event: &Event<'a>, at: Timestamp, settings: &LineSettings) -> Option<Noted<'a>> {
-    let kind = match event.name {
-        _ if event.kind != EventKind::Track => TouchKind::Session,
-        "Ad Impression" => TouchKind::Impression,
-        "Ad Click" => TouchKind::Click,
-        "Email Opened" => TouchKind::MailOpen,
-        "Email Link Clicked" => TouchKind::MailClick,
-        "Product Added" => TouchKind::Cart,
-        "Checkout Started" | "Payment Info Entered" => TouchKind::Pay,
-        "Order Confirmation Queued" | "Order Confirmation Accepted" => {
-            let order = text(event.properties, &["order_id"]).filter(|_| event.from_server)?;
-            let accepted = event.name.ends_with("Accepted");
-            return Some(Noted::Milestone(Milestone {
-                order: crate::order::order_key(&order),
-                accepted,
-                at,
-            }));
-        }
-        _ => TouchKind::Session,
-    };
-    let mut touch = Touch {
-        at,
-        id: event.dedup_key.0 as u64,
-        kind,
-        campaign: 0,
-        product: Scope::EVERYTHING,
-        category: Scope::EVERYTHING,
-        cost_micro: 0,
-        unpriced: false,
-        invalid: false,
-        unavailable: false,
-    };
-    if kind == TouchKind::Session {
-        let seen = matches!(event.kind, EventKind::Track | EventKind::Page | EventKind::Screen);
-        if !settings.sessions || event.from_server || !seen {
-            return None;
-        }
-        let slot = at.0.div_euclid(HALF_HOUR_US);
-        touch.at = Timestamp(slot * HALF_HOUR_US);
-        touch.id = slot.unsigned_abs();
-        return Some(Noted::Touch(touch, "".into()));
-    }
-    if !kind.is_attention() {
-        return Some(Noted::Touch(touch, "".into()));
-    }
-    let properties = event.properties;
-    let named = text(properties, &["campaign_id"]).or_else(|| text(event.context, &["campaign", "name"]));
-    let name = shortened(named.unwrap_or_default());
-    touch.campaign = campaign(&name);
-    touch.product = text(properties, &["product_id"]).map_or(Scope::EVERYTHING, |id| Scope::product(&id));
-    touch.category = text(properties, &["category"]).map_or(Scope::EVERYTHING, |name| Scope::category(&name));
-    touch.invalid = is(properties, "invalid", true)
-        || is(properties, "viewable", false)
-        || is(properties, "rendered", false);
-    touch.unavailable = is(properties, "in_stock", false) || is(properties, "deliverable", false);
-    if let Some(cost) = number(properties, "cost").filter(|cost| *cost != 0 && event.value_counts) {
-        let currency = text(properties, &["currency"]).and_then(|code| crate::money::currency(&code));
-        let micro = currency.and_then(|currency| settings.convert(cost, currency, at));
-        touch.unpriced = micro.is_none();
-        touch.cost_micro = micro.unwrap_or_default().clamp(0, MAX_COST_MICRO);
-    }
-    Some(Noted::Touch(touch, name))
-}
-
-fn text<'a>(object: &'a [u8], path: &[&str]) -> Option<Cow<'a, str>> {
-    match json_value(object, path)? {
-        Value::Text(text) => Some(text),
-        // Shops have campaigns called 42.
-        number @ Value::Number(_) => Some(number.to_string().into()),
-        _ => None,
-    }
-}
-
-fn number(object: &[u8], name: &str) -> Option<i64> {
-    match json_value(object, &[name])?.to_number() {
-        Value::Number(micro) => Some(micro),
-        _ => None,
-    }
-}
-
-fn is(properties: &[u8], name: &str, value: bool) -> bool {
-    json_value(properties, &[name]) == Some(Value::Bool(value))
-}
-
-fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
-    if name.len() <= MAX_CAMPAIGN_BYTES {
-        return name;
-    }
-    let end = (0..=MAX_CAMPAIGN_BYTES).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    name.get(..end).unwrap_or_default().to_owned().into()
 }
 
 impl Trail {
@@ -333,6 +239,12 @@ impl Trail {
     pub fn bought(&self, order: Key) -> Option<&Bought> {
         let place = self.bought.binary_search_by_key(&order, |own| own.order).ok()?;
         self.bought.get(place)
+    }
+
+    /// Whether an order that was known here is not any more because it made room: only where there is no more room.
+    /// It stays counted as it was.
+    pub fn made_room(&self, order: Key) -> bool {
+        self.bought.len() + 1 >= MAX_FACTS && self.bought(order).is_none()
     }
 
     /// Forgets an order.

@@ -10,6 +10,8 @@ mod bounds;
 mod identity;
 #[path = "engage/life.rs"]
 mod life;
+#[path = "engage/line.rs"]
+mod line;
 #[path = "engage/naive.rs"]
 mod naive;
 #[path = "engage/replay.rs"]

@@ -118,7 +118,8 @@ pub fn campaign_name(campaign: u8) -> &'static str {
 }
 
 fn any_ids() -> impl Strategy<Value = Vec<Id>> {
-    (0_u8..3, 0_u8..14).prop_map(|(person, choice)| match choice {
+    let person = prop_oneof![4 => Just(0_u8), 2 => Just(1), 1 => Just(2)];
+    (person, 0_u8..14).prop_map(|(person, choice)| match choice {
         0..=2 => vec![browser(2 * person)],
         3 => vec![browser(2 * person + 1)],
         4 => vec![app(person)],
@@ -132,18 +133,19 @@ fn any_ids() -> impl Strategy<Value = Vec<Id>> {
     })
 }
 
-/// Mostly on a grid, so that ends of windows are met exactly and many things happen at one instant.
+/// Mostly within two days and on a grid, so that ends of windows are met exactly and many things happen at one instant.
 fn any_at() -> impl Strategy<Value = i64> {
     let jitter = prop_oneof![
         5 => Just(0_i64), 1 => Just(1_i64), 1 => Just(-1_i64), 1 => 0..HOUR_US, 1 => Just(HOUR_US / 2)
     ];
-    (1_i64..40, jitter).prop_map(|(step, jitter)| BASE + step * DAY_US / 4 + jitter)
+    (prop_oneof![2 => 1_i64..40, 3 => 18_i64..26], jitter)
+        .prop_map(|(step, jitter)| BASE + step * DAY_US / 4 + jitter)
 }
 
 fn any_seen() -> impl Strategy<Value = What> {
-    let name = prop_oneof![5 => Just(0_usize), 3 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let name = prop_oneof![7 => Just(0_usize), 3 => Just(1), 1 => Just(2), 1 => Just(3)];
     let currency = prop_oneof![
-        3 => Just(Some("EUR")), 2 => Just(Some("GBP")), 1 => Just(Some("usd")), 1 => Just(Some("JPY")),
+        5 => Just(Some("EUR")), 3 => Just(Some("GBP")), 1 => Just(Some("usd")), 1 => Just(Some("JPY")),
         1 => Just(None), 1 => Just(Some("money")),
     ];
     let cost = prop::option::weighted(0.7, (prop_oneof![0_i64..3, 0_i64..50_000_000], currency));
@@ -152,8 +154,9 @@ fn any_seen() -> impl Strategy<Value = What> {
         1 => Just(Flaw::SoldOut), 1 => Just(Flaw::OutOfReach),
     ];
     let product = prop::option::weighted(0.5, 0_u8..3);
-    let category = prop::option::weighted(0.4, 0_u8..2);
-    (name, 0_u8..4, product, category, cost, flaw).prop_map(
+    let category = prop::option::weighted(0.2, 0_u8..2);
+    let campaign = prop_oneof![4 => Just(1_u8), 1 => Just(0), 1 => Just(2), 1 => Just(3)];
+    (name, campaign, product, category, cost, flaw).prop_map(
         |(name, campaign, product, category, cost, flaw)| What::Seen {
             name: ATTENTION[name],
             campaign,
@@ -174,7 +177,7 @@ fn any_order() -> impl Strategy<Value = What> {
     ];
     let currency = prop_oneof![5 => Just("EUR"), 2 => Just("GBP"), 1 => Just("JPY"), 1 => Just("USD")];
     let products = prop::collection::vec((0_u8..3, 0_u8..2), 1..3);
-    (change, 0_u8..5, 0_u8..2, 0_i64..9_999, currency, products).prop_map(
+    (change, 0_u8..4, 0_u8..2, 0_i64..9_999, currency, products).prop_map(
         |(change, order, refund, value, currency, products)| What::Order {
             change,
             order,
@@ -188,12 +191,12 @@ fn any_order() -> impl Strategy<Value = What> {
 
 fn any_what() -> impl Strategy<Value = What> {
     prop_oneof![
-        12 => any_seen(),
-        2 => Just(What::Cart),
-        2 => Just(What::Pay),
+        18 => any_seen(),
+        4 => Just(What::Cart),
+        4 => Just(What::Pay),
         2 => Just(What::Page),
         7 => any_order(),
-        4 => (0_u8..5, any::<bool>()).prop_map(|(order, accepted)| What::Confirmation { order, accepted }),
+        7 => (0_u8..4, any::<bool>()).prop_map(|(order, accepted)| What::Confirmation { order, accepted }),
         2 => any::<bool>().prop_map(What::Word),
         2 => Just(What::Link),
     ]
@@ -206,25 +209,30 @@ pub fn any_rules() -> impl Strategy<Value = Rules> {
     let grace = prop_oneof![2 => Just(0_i64), 1 => Just(DAY_US / 4)];
     let suppress = prop_oneof![2 => Just(30 * DAY_US), 1 => Just(2 * DAY_US), 1 => Just(HOUR_US)];
     let flags = (prop::bool::weighted(0.4), prop::bool::weighted(0.2), prop::bool::weighted(0.8));
-    ((window(), click, 1_u32..4), (window(), window(), grace), (suppress, flags)).prop_map(
-        |((view_us, click_us, cap), (cap_us, duplicate_us, grace_us), (suppress_us, flags))| Rules {
-            view_us,
-            click_us,
-            cap,
-            cap_us,
-            duplicate_us,
-            grace_us,
-            sessions: flags.0,
-            suppress_us,
-            everything: flags.1,
-            lifts: flags.2,
-        },
+    (
+        (window(), click, prop_oneof![2 => Just(1_u32), 1 => Just(2), 1 => Just(3), 2 => Just(9)]),
+        (window(), window(), grace),
+        (suppress, flags),
     )
+        .prop_map(
+            |((view_us, click_us, cap), (cap_us, duplicate_us, grace_us), (suppress_us, flags))| Rules {
+                view_us,
+                click_us,
+                cap,
+                cap_us,
+                duplicate_us,
+                grace_us,
+                sessions: flags.0,
+                suppress_us,
+                everything: flags.1,
+                lifts: flags.2,
+            },
+        )
 }
 
 /// See the module.
 pub fn any_facts(most: usize) -> impl Strategy<Value = Vec<Fact>> {
-    let fact = (any_ids(), any::<bool>(), prop::bool::weighted(0.2), any_at(), any_what());
+    let fact = (any_ids(), any::<bool>(), prop::bool::weighted(0.5), any_at(), any_what());
     let fact = fact.prop_map(|(ids, server, counts, at, what)| Fact { ids, server, counts, at, what });
     prop::collection::vec(fact, 1..most).prop_map(|mut facts| {
         facts.iter_mut().for_each(settle);

@@ -107,8 +107,9 @@ fn order(facts: &[Fact], number: u8) -> Option<Order> {
     let by_server = reports(facts, number, true, &[Completed, Updated]);
     let by_browser = reports(facts, number, false, &[Completed]);
     let first = by_server.first().or(by_browser.first())?;
-    let updates = by_server.iter().filter(|fact| matches!(fact.what, What::Order { change: Updated, .. }));
-    let What::Order { value, currency, .. } = updates.last().unwrap_or(first).what.clone() else {
+    let mut updates =
+        by_server.iter().filter(|fact| matches!(fact.what, What::Order { change: Updated, .. }));
+    let What::Order { value, currency, .. } = updates.next_back().unwrap_or(first).what.clone() else {
         return None;
     };
     let cancelled = !reports(facts, number, true, &[Cancelled]).is_empty()
@@ -149,8 +150,11 @@ fn evidence(facts: &[Fact], number: u8) -> Vec<Evidence> {
         let spoken: Vec<&Fact> = by_server.iter().filter(|fact| node(fact) == own).collect();
         let claimed = by_browser.iter().find(|fact| node(fact) == own);
         let first = spoken.first().copied().or(claimed).unwrap();
-        let updates = spoken.iter().filter(|fact| matches!(fact.what, What::Order { change: Updated, .. }));
-        let What::Order { products, .. } = &updates.last().copied().unwrap_or(&first).what else { continue };
+        let mut updates =
+            spoken.iter().filter(|fact| matches!(fact.what, What::Order { change: Updated, .. }));
+        let What::Order { products, .. } = &updates.next_back().copied().unwrap_or(first).what else {
+            continue;
+        };
         all.push(Evidence { node: own, order: number, at: first.at, products: products.clone() });
     }
     all
@@ -338,7 +342,7 @@ impl Someone<'_> {
             let fits = |touch: &&Touch| {
                 names.contains(&touch.name) && touch.valid && touch.at <= at && at - touch.at <= window
             };
-            self.touches.iter().filter(fits).next_back()
+            self.touches.iter().rfind(fits)
         };
         last(&["Ad Click", "Email Link Clicked"], self.rules.click_us)
             .or_else(|| last(&["Ad Impression", "Email Opened"], self.rules.view_us))

@@ -2,9 +2,11 @@
 //!
 //! `demo/fetch.rs` gets the data, `retail.rs` reads them, `story.rs` tells them as events (with people and devices
 //! made up in `people.rs`), `slices.rs` cuts them into requests, `sender.rs` sends those and asks about purchases,
-//! `between.rs` defines the audiences of `audiences.rs` and writes down who is in them, `readback.rs` compares every
+//! `ads.rs` and `listener.rs` are an ad network, `between.rs` defines the audiences of `audiences.rs` and writes down who
+//! is in them, `line.rs` reads the three numbers, `readback.rs` compares every
 //! profile with the data, `report.rs` says what came out.
 
+mod ads;
 mod audiences;
 mod between;
 mod chance;
@@ -13,6 +15,8 @@ mod fetch;
 #[cfg(test)]
 mod fixture;
 mod folder;
+mod line;
+mod listener;
 mod live;
 mod people;
 mod readback;
@@ -26,9 +30,11 @@ mod tests;
 mod wire;
 
 use crate::terminal::Terminal;
+use ads::Lag;
 use anyhow::{Result, bail};
 use between::Between;
 use folder::Folder;
+use listener::Listener;
 use live::Watch;
 use report::{Run, Told};
 use retail::Retail;
@@ -36,6 +42,7 @@ use sender::Progress;
 use slices::Slicer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use story::Story;
@@ -152,11 +159,13 @@ fn perform(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Termi
     let mut watch = Watch::new(stage)?;
     let before = watch.status()?;
     let lanes = args.connections as usize;
-    let mut slicer = Slicer::new(Story::new(retail), lanes, args.check_every);
-    let mut between = Between::new(retail, stage, args.record.as_deref())?;
+    let lag = Arc::new(Lag::default());
+    let listener = Listener::open(Arc::clone(&lag))?;
+    let mut slicer = Slicer::new(Story::new(retail, lag), lanes, args.check_every);
+    let mut between = Between::new(retail, stage, args.record.as_deref(), &listener)?;
     let began = Instant::now();
     let outcome = with_live_line(stage, terminal, |progress| {
-        sender::send_all(&mut slicer, &mut between, lanes, stage, progress, terminal)
+        sender::send_all(&mut slicer, &mut between, lanes, stage, progress, terminal, &listener)
     })?;
     let sending = began.elapsed();
     let after = terminal.during("waiting for a checkpoint", || watch.settled())?;
@@ -165,6 +174,8 @@ fn perform(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Termi
     let verified = terminal.during("replaying", || stage.verify())?;
     let (shown, late) = (between.audiences.shown()?, between.audiences.late);
     let audiences = Told { shown, late };
+    let line = line::read(retail, stage)?;
+    let (messages, lags_us) = listener.heard();
     let run = Run {
         tally: &slicer.tally,
         outcome: &outcome,
@@ -174,6 +185,9 @@ fn perform(args: &DemoArgs, retail: &Retail, stage: &dyn Stage, terminal: &Termi
         read_back,
         audiences,
         verified,
+        line,
+        messages,
+        lags_us,
     };
     run.tell(terminal);
     if let Some(path) = &args.json {

@@ -94,7 +94,7 @@ macro_rules! wire {
     })+) => {
         $(
             $(#[doc = $about])+
-            #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+            #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
             #[serde(deny_unknown_fields)]
             pub(crate) struct $name {
                 $($(#[doc = $field_about])+

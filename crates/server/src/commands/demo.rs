@@ -30,6 +30,8 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
 fn open(folder: &Path, mut assignments: Vec<String>) -> anyhow::Result<Theatre> {
     // A new audience is found for everybody behind a checkpoint, one after the other, and the demo defines many.
     assignments.insert(0, "state.checkpoint_interval_ms=500".to_owned());
+    // The demo's ad network listens on this machine.
+    assignments.insert(0, "delivery.allow=127.0.0.0/8+http".to_owned());
     let mut config = load(&Sources { file: None, ..Sources::of_process(None, assignments) })?;
     config.data.directory = folder.to_owned();
     let running = start(config, StartOptions { drive_log_time: true, new_credentials: true })?;

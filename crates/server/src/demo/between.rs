@@ -3,6 +3,8 @@
 
 use super::Stage;
 use super::audiences::{AUDIENCES, Audiences, Shown};
+use super::line;
+use super::listener::Listener;
 use super::people::People;
 use super::retail::Retail;
 use super::slices::Slice;
@@ -29,9 +31,15 @@ pub(super) struct Between {
 
 impl Between {
     /// Defines the audiences that are there from the beginning.
-    pub(super) fn new(retail: &Retail, stage: &dyn Stage, record: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(
+        retail: &Retail,
+        stage: &dyn Stage,
+        record: Option<&Path>,
+        listener: &Listener,
+    ) -> Result<Self> {
         let mut audiences = Audiences::new(stage)?;
         audiences.begin()?;
+        line::begin(stage, listener)?;
         let at_us = |basket: Option<&super::retail::Basket>| basket.map_or(0, |basket| basket.at_us);
         let (first_us, last_us) = (at_us(retail.baskets.first()), at_us(retail.baskets.last()));
         let record = record.map(|folder| Record::create(folder, stage)).transpose()?;

@@ -22,6 +22,8 @@ pub(super) enum Purpose {
     Consent,
     Campaign,
     Question,
+    Ad,
+    Confirmation,
 }
 
 /// 64 bits for this purpose and these two numbers.

@@ -2,6 +2,7 @@
 
 use super::Stage;
 use super::between::Between;
+use super::listener::Listener;
 use super::slices::{Batch, Slice, Slicer};
 use super::story::{Door, Question};
 use crate::http_client::{Client, Credential, Endpoint, HttpError, Request, Response, RetryPolicy};
@@ -72,6 +73,7 @@ pub(super) fn send_all(
     stage: &dyn Stage,
     progress: &Progress,
     terminal: &Terminal,
+    listener: &Listener,
 ) -> Result<Outcome> {
     let addresses = Addresses::of(stage)?;
     std::thread::scope(|scope| {
@@ -80,7 +82,7 @@ pub(super) fn send_all(
         for _ in 0..lanes {
             let (inbox, take) = sync_channel::<Work>(1);
             let (tell_done, done) = sync_channel::<Result<()>>(1);
-            let lane = Lane::new(&addresses, progress, terminal);
+            let lane = Lane::new(&addresses, progress, terminal, listener);
             workers.push(scope.spawn(move || lane.run(&take, &tell_done)));
             posts.push(Post { inbox, done });
         }
@@ -159,6 +161,7 @@ struct Lane<'a> {
     decide: Client,
     progress: &'a Progress,
     terminal: &'a Terminal,
+    listener: &'a Listener,
     policy: RetryPolicy,
     outcome: Outcome,
 }
@@ -171,7 +174,12 @@ struct Decision {
 }
 
 impl<'a> Lane<'a> {
-    fn new(addresses: &Addresses, progress: &'a Progress, terminal: &'a Terminal) -> Self {
+    fn new(
+        addresses: &Addresses,
+        progress: &'a Progress,
+        terminal: &'a Terminal,
+        listener: &'a Listener,
+    ) -> Self {
         let Addresses { ingest, profiles, browser, server, decide } = addresses;
         Self {
             browser: Client::new(ingest.clone(), browser),
@@ -179,6 +187,7 @@ impl<'a> Lane<'a> {
             decide: Client::new(profiles.clone(), decide),
             progress,
             terminal,
+            listener,
             policy: RetryPolicy::default(),
             outcome: Outcome::default(),
         }
@@ -227,7 +236,10 @@ impl<'a> Lane<'a> {
         self.outcome.accepted += batch.events;
         self.progress.accepted.fetch_add(batch.events, Relaxed);
         match &batch.question {
-            Some(question) => self.ask(question, accepted_at),
+            Some(question) => {
+                self.listener.expect(&question.user_id.to_string(), began, accepted_at);
+                self.ask(question, accepted_at)
+            }
             None => Ok(()),
         }
     }

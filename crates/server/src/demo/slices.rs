@@ -50,6 +50,10 @@ pub(super) struct Tally {
     pub(super) orders_by_browser: u64,
     pub(super) exposures: u64,
     pub(super) redemptions: u64,
+    pub(super) impressions: u64,
+    pub(super) clicks: u64,
+    pub(super) checkouts: u64,
+    pub(super) confirmations: u64,
     pub(super) questions: u64,
 }
 
@@ -77,6 +81,10 @@ impl Tally {
             What::OrderByBrowser => self.orders_by_browser += 1,
             What::Exposure => self.exposures += 1,
             What::Redemption => self.redemptions += 1,
+            What::Impression => self.impressions += 1,
+            What::Click => self.clicks += 1,
+            What::CheckoutStarted => self.checkouts += 1,
+            What::Confirmation => self.confirmations += 1,
         }
     }
 }

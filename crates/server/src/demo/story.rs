@@ -1,9 +1,11 @@
 //! The year, event by event, in the order in which it is sent: a pure function of the data.
 //!
 //! Baskets are real orders, told by the shop's server at their real time. Around each, a synthetic session on one of
-//! the household's synthetic devices. Campaigns and coupons are real and told on their real day. A heap holds what is
-//! already written and not yet due: an hour of sessions, and the few events that come late or twice.
+//! the household's synthetic devices. Campaigns and coupons are real and told on their real day. Around
+//! some of them a made-up ad network shows ads (`ads.rs`). A heap holds what is already written and not yet due: a week
+//! of ads, an hour of sessions, and the few events that come late or twice.
 
+use super::ads::{BEFORE_US_MAX, Lag, Network, Shown, knows};
 use super::chance::{Purpose, between, draw, happens, index, uuid};
 use super::people::{People, Session};
 use super::retail::{Basket, Retail};
@@ -11,6 +13,7 @@ use super::wire::{Message, Sold, Speaker};
 use crate::calendar::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 /// A session begins at most this long before its order.
 const SESSION_US_MAX: i64 = 40 * MINUTE_US;
@@ -44,6 +47,10 @@ pub(super) enum What {
     OrderByBrowser,
     Exposure,
     Redemption,
+    Impression,
+    Click,
+    CheckoutStarted,
+    Confirmation,
 }
 
 /// A question to ask the moment an order was accepted.
@@ -54,6 +61,8 @@ pub(super) struct Question {
     pub(super) product_id: u32,
     pub(super) category: String,
     pub(super) order_id: u64,
+    /// The buyer's customer id.
+    pub(super) user_id: u32,
 }
 
 /// An event, due.
@@ -97,6 +106,7 @@ impl Ord for Planned {
 pub(super) struct Story<'a> {
     retail: &'a Retail,
     pub(super) people: People,
+    network: Network,
     due: BinaryHeap<Reverse<Planned>>,
     sequence: u64,
     basket: usize,
@@ -105,10 +115,11 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(retail: &'a Retail) -> Self {
+    pub(super) fn new(retail: &'a Retail, lag: Arc<Lag>) -> Self {
         Self {
             retail,
             people: People::new(&retail.households),
+            network: Network::new(retail, lag),
             due: BinaryHeap::new(),
             sequence: 0,
             basket: 0,
@@ -138,7 +149,7 @@ impl<'a> Story<'a> {
     /// Nothing that is planned from now on is due before this.
     fn safe_until_us(&self) -> i64 {
         let first = [
-            self.retail.baskets.get(self.basket).map(|basket| basket.at_us - SESSION_US_MAX),
+            self.retail.baskets.get(self.basket).map(|basket| basket.at_us - BEFORE_US_MAX),
             self.retail.exposures.get(self.exposure).map(|one| one.day_us),
             self.retail.redemptions.get(self.redemption).map(|one| one.day_us),
         ];
@@ -189,6 +200,9 @@ impl<'a> Story<'a> {
         if let Some(session) = session {
             self.plan_session(basket, session, drawn);
         }
+        if knows(basket.household) {
+            self.plan_ads(basket, session);
+        }
         let total_minor = retail.total_minor(basket);
         let question = self.question(basket, session);
         let (at_us, what) = (basket.at_us, What::Order { total_minor });
@@ -209,6 +223,52 @@ impl<'a> Story<'a> {
                 |message| order(retail, basket, total_minor, message),
             );
         }
+    }
+
+    /// What the ad network shows around an order, how the order was begun, and how its confirmation went out.
+    fn plan_ads(&mut self, basket: &Basket, session: Option<Session>) {
+        let agreed = self.people.households.get(basket.household).is_some_and(|own| own.advertising);
+        let shown = if agreed { self.network.around(self.retail, basket) } else { Vec::new() };
+        for ad in shown {
+            self.plan_ad(basket.household, &ad, What::Impression, "Ad Impression", ad.at_us, ad.cost_micro);
+            if let Some(at_us) = ad.clicked_at_us {
+                self.plan_ad(basket.household, &ad, What::Click, "Ad Click", at_us, 0);
+            }
+        }
+        let drawn = draw(Purpose::Confirmation, basket.id, 0);
+        if let Some(session) = session.filter(|session| session.known) {
+            let at_us = basket.at_us - between(drawn >> 24, 20 * SECOND_US, 90 * SECOND_US);
+            let (household, device) = (basket.household, session.device);
+            self.plan_on_device(household, device, true, What::CheckoutStarted, at_us, |message| {
+                message.event("Checkout Started").finish_event()
+            });
+        }
+        let queued_us = basket.at_us + between(drawn, 40_000, 400_000);
+        let accepted_us = queued_us + between(drawn >> 12, 200_000, 4 * SECOND_US);
+        for (name, at_us) in
+            [("Order Confirmation Queued", queued_us), ("Order Confirmation Accepted", accepted_us)]
+        {
+            self.plan(basket.household, Door::Server, What::Confirmation, at_us, None, |id, user_id| {
+                Message::new("track", id, at_us, Speaker { user_id: Some(user_id), ..Speaker::default() })
+                    .event(name)
+                    .property("order_id", &basket.id.to_string())
+                    .finish_event()
+            });
+        }
+    }
+
+    fn plan_ad(&mut self, household: usize, ad: &Shown, what: What, name: &str, at_us: i64, cost_micro: i64) {
+        self.plan(household, Door::Server, what, at_us, None, |id, user_id| {
+            let speaker = Speaker { user_id: Some(user_id), ..Speaker::default() };
+            let message = Message::new("track", id, at_us, speaker)
+                .event(name)
+                .property("campaign_id", ad.arm.campaign)
+                .property("product_id", &ad.product_id.to_string())
+                .property("category", &ad.category)
+                .flag("viewable", !ad.unseen);
+            let message = if cost_micro > 0 { message.micro("cost", cost_micro) } else { message };
+            message.finish_event()
+        });
     }
 
     /// A session ends with the order: products seen, some put into the cart, and perhaps a login after the first
@@ -304,6 +364,7 @@ impl<'a> Story<'a> {
             product_id: line.product_id,
             category: product.map(|product| product.category.to_string()).unwrap_or_default(),
             order_id: basket.id,
+            user_id: self.people.households.get(basket.household)?.id,
         })
     }
 

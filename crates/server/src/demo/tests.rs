@@ -10,6 +10,7 @@ use crate::calendar::HOUR_US;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn fixture(name: &str, households: i64) -> (Scratch, Retail, u64, i64) {
     let scratch = Scratch::new(name);
@@ -124,7 +125,7 @@ fn hash_of(bytes: &[u8]) -> u64 {
 
 fn check(retail: &Retail) -> Checker {
     let mut checker = Checker { last_us: i64::MIN, ..Checker::default() };
-    for event in Story::new(retail) {
+    for event in Story::new(retail, Arc::default()) {
         checker.take(&event);
     }
     checker
@@ -172,9 +173,9 @@ fn a_part_of_the_households_is_always_the_same_part() {
 #[test]
 fn slices_hold_the_whole_story_once_and_log_time_never_goes_back() {
     let (_scratch, retail, _, _) = fixture("slices", 90);
-    let story: Vec<Planned> = Story::new(&retail).collect();
+    let story: Vec<Planned> = Story::new(&retail, Arc::default()).collect();
     for (lanes, ask_every) in [(1, 1), (4, 20), (7, 3)] {
-        let mut slicer = Slicer::new(Story::new(&retail), lanes, ask_every);
+        let mut slicer = Slicer::new(Story::new(&retail, Arc::default()), lanes, ask_every);
         let mut times = BTreeMap::new();
         let (mut last_us, mut sent, mut questions) = (i64::MIN, Vec::new(), 0);
         let mut lane_of = BTreeMap::new();

@@ -73,6 +73,18 @@ impl Message {
         self
     }
 
+    /// Adds a number of millionths.
+    pub(super) fn micro(mut self, name: &str, micro: i64) -> Self {
+        self.raw(format_args!(r#","{name}":{}.{:06}"#, micro / 1_000_000, micro % 1_000_000));
+        self
+    }
+
+    /// Adds true or false.
+    pub(super) fn flag(mut self, name: &str, value: bool) -> Self {
+        self.raw(format_args!(r#","{name}":{value}"#));
+        self
+    }
+
     /// Adds the members of one product to the properties themselves.
     pub(super) fn product(mut self, sold: Sold<'_>) -> Self {
         self.raw(format_args!(","));

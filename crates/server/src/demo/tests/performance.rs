@@ -21,6 +21,7 @@ enum Fault {
     LosesEvents,
     ConfusesPeople,
     MiscountsMoney,
+    MiscountsTheLine,
     ReplaysDifferently,
     FindsTooFew,
     NeverFinds,
@@ -39,6 +40,8 @@ struct Shop {
     merges: u64,
     /// By name; the first people are in every one of them.
     audiences: BTreeMap<String, Value>,
+    /// Impressions and clicks.
+    ads: [i64; 2],
 }
 
 #[derive(Default)]
@@ -93,6 +96,8 @@ impl Shop {
         if !(fault == Fault::LosesEvents && self.seen.len() == 1_000) {
             person.events += 1;
         }
+        self.ads[0] += i64::from(event["event"] == "Ad Impression");
+        self.ads[1] += i64::from(event["event"] == "Ad Click");
         if event["event"] == "Order Completed" && from_server {
             let properties = &event["properties"];
             let value = (properties["total"].as_f64().unwrap() * 100.0).round() as i64;
@@ -160,6 +165,19 @@ impl Shop {
             "",
             &json!({"audiences": self.audiences.keys().map(shown).collect::<Vec<_>>()}).to_string(),
         )
+    }
+
+    fn line(&self, fault: Fault) -> Answer {
+        let orders: usize = self.people.values().map(|person| person.orders.len()).sum();
+        let cash: i64 = self.people.values().flat_map(|person| person.orders.values()).sum();
+        let mut shown = crate::line::types::LineShown::default();
+        let counts = &mut shown.total.counts;
+        let off = i64::from(fault == Fault::MiscountsTheLine);
+        counts.insert("orders".to_owned(), orders as i64 + off);
+        counts.insert("impressions".to_owned(), self.ads[0]);
+        counts.insert("clicks".to_owned(), self.ads[1]);
+        shown.total.throughput.cash_minor = cash;
+        reply(200, "", &serde_json::to_string(&shown).unwrap())
     }
 
     fn status(&self) -> Answer {
@@ -232,6 +250,8 @@ fn open(fault: Fault) -> Theatre {
             "/v1/profiles/lookup" => shop.lookup(&asked, fault),
             "/admin/v1/status" => shop.status(),
             "/admin/v1/audiences" => shop.list(fault),
+            "/admin/v1/settings/line" | "/admin/v1/destinations/ad-network" => reply(200, "", "{}"),
+            path if path.starts_with("/admin/v1/metrics/line?") => shop.line(fault),
             path if path.starts_with("/admin/v1/audiences/") => shop.define(&asked),
             other => panic!("nobody asks for {other}"),
         }
@@ -271,6 +291,7 @@ fn a_server_that_keeps_its_promises_passes_and_every_broken_one_is_found() {
         (Fault::LosesEvents, Some("events_lost")),
         (Fault::ConfusesPeople, Some("people_confused")),
         (Fault::MiscountsMoney, Some("orders_miscounted")),
+        (Fault::MiscountsTheLine, Some("the line counted other")),
         (Fault::ReplaysDifferently, Some("replay_differences")),
         (Fault::FindsTooFew, Some("twin")),
         (Fault::NeverFinds, Some("from the beginning")),

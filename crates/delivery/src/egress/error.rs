@@ -20,7 +20,7 @@ pub enum EgressError {
     },
     /// `http://` where nobody allowed it.
     #[error(
-        "{target} is not https: use https, or let the operator allow plain HTTP to that address in `egress.allow`"
+        "{target} is not https: use https, or let the operator allow plain HTTP to that address in `delivery.allow`"
     )]
     PlainHttp {
         /// Scheme, host and port.
@@ -29,7 +29,7 @@ pub enum EgressError {
     /// The address must not be connected to.
     #[error(
         "{target} leads to {address}, which is refused ({why}): use a public address, or let the operator allow that \
-         one in `egress.allow`"
+         one in `delivery.allow`"
     )]
     ForbiddenAddress {
         /// Scheme, host and port.

@@ -124,7 +124,7 @@ async fn names_that_lead_inside_are_refused_whatever_else_they_lead_to() {
         let error = caller.send(Request::get(format!("https://inside.example:{port}/"))).await.unwrap_err();
         assert_eq!((error.code(), error.maybe_sent()), ("forbidden_address", false), "{answer:?}");
         assert!(
-            error.to_string().contains("inside.example") && error.to_string().contains("egress.allow"),
+            error.to_string().contains("inside.example") && error.to_string().contains("delivery.allow"),
             "{error}"
         );
         assert_eq!(egress.counters().refused.load(Ordering::Relaxed), 1);

@@ -42,7 +42,7 @@ impl Between {
         line::begin(stage, listener)?;
         let at_us = |basket: Option<&super::retail::Basket>| basket.map_or(0, |basket| basket.at_us);
         let (first_us, last_us) = (at_us(retail.baskets.first()), at_us(retail.baskets.last()));
-        let record = record.map(|folder| Record::create(folder, stage)).transpose()?;
+        let record = record.map(|folder| Record::create(folder, retail, stage)).transpose()?;
         Ok(Self { audiences, record, middle_us: first_us + (last_us - first_us) / 2, is_past_middle: false })
     }
 
@@ -84,6 +84,7 @@ struct Record {
     members: BufWriter<File>,
     tallies: BufWriter<File>,
     profiles: Client,
+    line: line::Reader,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,7 +94,7 @@ struct Profile {
 }
 
 impl Record {
-    fn create(folder: &Path, stage: &dyn Stage) -> Result<Self> {
+    fn create(folder: &Path, retail: &Retail, stage: &dyn Stage) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let endpoint = Endpoint::parse(&format!("http://{}", stage.profiles()))?;
         Ok(Self {
@@ -102,6 +103,7 @@ impl Record {
             members: file(folder, "members.ndjson")?,
             tallies: file(folder, "tallies.ndjson")?,
             profiles: Client::new(endpoint, &Credential::Bearer(stage.profile_token().to_owned())),
+            line: line::Reader::new(retail, stage)?,
         })
     }
 
@@ -152,8 +154,8 @@ impl Record {
         Ok(())
     }
 
-    /// Writes which audiences there were, and since when.
-    fn finish(self, audiences: &Audiences) -> Result<()> {
+    /// Writes which audiences there were, and since when, and what the line says of the year.
+    fn finish(mut self, audiences: &Audiences) -> Result<()> {
         let mut definitions = file(&self.folder, "definitions.ndjson")?;
         for planned in &AUDIENCES {
             let late = audiences.late.iter().find(|one| one.name == planned.name);
@@ -164,7 +166,13 @@ impl Record {
             });
             writeln!(definitions, "{line}")?;
         }
-        for mut written in [definitions, self.requests, self.members, self.tallies] {
+        let mut answers = file(&self.folder, "line.ndjson")?;
+        for by in ["campaign", "day"] {
+            write!(answers, r#"{{"by":"{by}","answer":"#)?;
+            answers.write_all(self.line.answer(by)?.trim_ascii())?;
+            answers.write_all(b"}\n")?;
+        }
+        for mut written in [definitions, answers, self.requests, self.members, self.tallies] {
             written.flush()?;
         }
         Ok(())

@@ -34,15 +34,38 @@ pub(super) fn begin(stage: &dyn Stage, listener: &Listener) -> Result<()> {
     put(&mut client, &format!("/admin/v1/destinations/{DESTINATION}"), &destination)
 }
 
+/// Reads the year's figures.
+pub(super) struct Reader {
+    client: Client,
+    from: String,
+    to: String,
+}
+
+impl Reader {
+    /// From before the first ad to behind the last confirmation.
+    pub(super) fn new(retail: &Retail, stage: &dyn Stage) -> Result<Self> {
+        let at_us = |basket: Option<&super::retail::Basket>| basket.map_or(0, |basket| basket.at_us);
+        Ok(Self {
+            client: client(stage)?,
+            from: date(at_us(retail.baskets.first()) - 8 * DAY_US),
+            to: date(at_us(retail.baskets.last()) + 4 * DAY_US),
+        })
+    }
+
+    /// The answer for the whole year and for each `campaign` or `day` of it, as the server sent it. A year has fewer
+    /// days than an answer may have parts.
+    pub(super) fn answer(&mut self, by: &str) -> Result<Vec<u8>> {
+        let path = format!("/admin/v1/metrics/line?from={}&to={}&by={by}", self.from, self.to);
+        let response = self.client.send(Request { method: "GET", path: &path, headers: &[], body: b"" })?;
+        ensure!(response.status == 200, "{path} answered {}: {}", response.status, response.quote());
+        Ok(response.body)
+    }
+}
+
 /// The year's figures, whole and by campaign.
 pub(super) fn read(retail: &Retail, stage: &dyn Stage) -> Result<LineShown> {
-    let at_us = |basket: Option<&super::retail::Basket>| basket.map_or(0, |basket| basket.at_us);
-    let from = date(at_us(retail.baskets.first()) - 8 * DAY_US);
-    let to = date(at_us(retail.baskets.last()) + 4 * DAY_US);
-    let path = format!("/admin/v1/metrics/line?from={from}&to={to}&by=campaign");
-    let response = client(stage)?.send(Request { method: "GET", path: &path, headers: &[], body: b"" })?;
-    ensure!(response.status == 200, "{path} answered {}: {}", response.status, response.quote());
-    serde_json::from_slice(&response.body).with_context(|| format!("{path} answered something else"))
+    let answer = Reader::new(retail, stage)?.answer("campaign")?;
+    serde_json::from_slice(&answer).context("/admin/v1/metrics/line answered something else than the line")
 }
 
 fn client(stage: &dyn Stage) -> Result<Client> {

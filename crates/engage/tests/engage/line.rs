@@ -560,6 +560,18 @@ fn purchases_that_made_room_stay_counted_as_they_were() {
 }
 
 #[test]
+fn touches_that_made_room_stay_counted_as_they_were() {
+    let count = model::line::MAX_TOUCHES as i64 + 60;
+    let rules = Rules { cap: 2, ..Rules::default() };
+    let facts: Vec<Fact> = (0..count).map(|at| Fact::new(&[user(1)], BASE + at, shown(1))).collect();
+    let mut shard = run(&facts, &rules);
+    assert_eq!(total(&mut shard, Measure::Impressions), count);
+    assert_eq!(total(&mut shard, Measure::ScrapCapped), count - 2);
+    assert_eq!(total(&mut shard, Measure::PeopleWithAttention), 1);
+    assert_eq!(total(&mut shard, Measure::SpendMicro), count * 1_000_000);
+}
+
+#[test]
 fn campaigns_beyond_the_limit_are_one_together() {
     let mut shard = shard(&Rules::default());
     for number in 0..MAX_CAMPAIGNS + 5 {

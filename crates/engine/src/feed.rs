@@ -21,6 +21,7 @@ mod cursor;
 mod error;
 mod forget;
 mod open;
+mod renew;
 mod segment;
 mod writer;
 
@@ -29,6 +30,7 @@ pub use chunk::EVENT_ORDINAL;
 pub use cursor::Cursor;
 pub use error::FeedError;
 pub use open::{FeedReport, Feeding, open};
+pub use renew::renew_identity;
 pub use writer::Writer;
 
 use chunk::Chunk;

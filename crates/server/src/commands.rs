@@ -1,13 +1,17 @@
-//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, or differences where `apply --dry-run` found some.
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, or differences where `apply --dry-run` found some;
+//! of `doctor` 1 where something should be looked at, 2 where something does not work.
 
 mod apply;
+mod backup;
 mod config;
 mod demo;
+mod doctor;
 mod export;
 mod follow;
 mod keys;
 mod log;
 mod replay;
+mod restore;
 mod serve;
 
 use crate::config::{ConfigError, Sources};
@@ -46,6 +50,12 @@ enum Command {
     Apply(apply::ApplyArguments),
     /// Write what a running server has defined as files, for `apply`.
     Export(export::ExportArguments),
+    /// Look at a deployment, or a server that runs, and say what to do. Changes nothing.
+    Doctor(doctor::DoctorArguments),
+    /// Copy a data directory, also beside a running server; each time only what is new.
+    Backup(backup::BackupArguments),
+    /// Make a data directory of a backup, after a look at every byte of it.
+    Restore(restore::RestoreArguments),
     /// Make and rotate the keys that seal data at rest.
     Keys(keys::KeysArguments),
     /// Check the configuration, or show what can be set.
@@ -96,6 +106,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Follow(arguments) => follow::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Bench(arguments) => crate::bench::bench(arguments),
@@ -110,7 +123,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             let code = match &error {
                 error if error.is::<ConfigError>() => WRONG_USAGE,
                 error if error.is::<Differences>() => DIFFERENT,
-                _ => FAILED,
+                error => error.downcast_ref().map_or(FAILED, doctor::Complaints::code),
             };
             say(&format!("throughline: {error:#}"));
             ExitCode::from(code)

@@ -8,6 +8,7 @@
 //! token in clear, writes a personal value into a log line, or changes state except through a record.
 
 pub mod api;
+mod backup;
 pub mod bench;
 pub mod calendar;
 pub mod commands;
@@ -15,6 +16,7 @@ pub mod config;
 mod definitions_files;
 pub mod deliver;
 pub mod demo;
+mod doctor;
 pub mod feed;
 pub mod figures;
 pub mod http_client;

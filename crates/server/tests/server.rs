@@ -10,9 +10,11 @@ mod server {
     mod definitions_files;
     mod delivery;
     mod directory;
+    mod doctor;
     mod erasure;
     mod feed;
     mod golden;
     mod lifecycle;
+    mod operating;
     pub(crate) mod support;
 }

@@ -84,18 +84,32 @@ pub fn open(
 
 /// The identity of the folder, and whether it was made just now.
 fn identity(env: &Env, directory: &Path) -> Result<(u64, bool), FeedError> {
+    match read_identity(env, directory)? {
+        Some(identity) => Ok((identity, false)),
+        None => Ok((make_identity(env, directory)?, true)),
+    }
+}
+
+/// The identity of the folder; `None` if it has none that can be read.
+pub(super) fn read_identity(env: &Env, directory: &Path) -> Result<Option<u64>, FeedError> {
     let failed = FeedError::io("the feed's identity could not be read or made");
     let path = directory.join(IDENTITY);
-    if env.disk.exists(&path) {
-        let file = env.disk.open(&path, OpenMode::Read).map_err(&failed)?;
-        let mut bytes = [0; IDENTITY_BYTES];
-        if file.len().map_err(&failed)? == IDENTITY_BYTES as u64 {
-            file.read_exact_at(0, &mut bytes).map_err(&failed)?;
-            if let Some(identity) = decode_identity(&bytes) {
-                return Ok((identity, false));
-            }
-        }
+    if !env.disk.exists(&path) {
+        return Ok(None);
     }
+    let file = env.disk.open(&path, OpenMode::Read).map_err(&failed)?;
+    let mut bytes = [0; IDENTITY_BYTES];
+    if file.len().map_err(&failed)? != IDENTITY_BYTES as u64 {
+        return Ok(None);
+    }
+    file.read_exact_at(0, &mut bytes).map_err(&failed)?;
+    Ok(decode_identity(&bytes))
+}
+
+/// Gives the folder a new identity.
+pub(super) fn make_identity(env: &Env, directory: &Path) -> Result<u64, FeedError> {
+    let failed = FeedError::io("the feed's identity could not be read or made");
+    let path = directory.join(IDENTITY);
     let mut number = [0; 8];
     env.entropy.fill(&mut number).map_err(&failed)?;
     let identity = u64::from_le_bytes(number);
@@ -113,7 +127,7 @@ fn identity(env: &Env, directory: &Path) -> Result<(u64, bool), FeedError> {
     file.sync_data().map_err(&failed)?;
     env.disk.rename(&temporary, &path).map_err(&failed)?;
     env.disk.sync_directory(directory).map_err(&failed)?;
-    Ok((identity, true))
+    Ok(identity)
 }
 
 fn decode_identity(bytes: &[u8]) -> Option<u64> {

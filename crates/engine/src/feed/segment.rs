@@ -44,7 +44,7 @@ pub(super) struct FileHead {
 }
 
 impl FileHead {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FILE_HEAD_BYTES);
         bytes.extend_from_slice(MAGIC);
         let mut encoder = Encoder(&mut bytes);
@@ -60,7 +60,7 @@ impl FileHead {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (content, check) = bytes.split_at_checked(FILE_HEAD_BYTES - 4)?;
         let mut decoder = Decoder::new(content);
         if decoder.take(6).ok()? != MAGIC || decoder.u8().ok()? != FORMAT_VERSION {

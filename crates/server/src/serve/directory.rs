@@ -137,6 +137,11 @@ impl DataDirectory {
         &self.path
     }
 
+    /// Where the master secret is, or would be.
+    pub fn master_secret_path(&self) -> &Path {
+        &self.master_secret
+    }
+
     /// Where the keyring is, or would be.
     pub fn keyring_path(&self) -> &Path {
         &self.keyring
@@ -172,39 +177,69 @@ impl DataDirectory {
     /// Reads the master secret; makes one where there is no data yet.
     pub(super) fn secrets(&self, env: &Env) -> Result<Secrets, DirectoryError> {
         let path = &self.master_secret;
-        let mut master = Zeroizing::new([0; SECRET_BYTES]);
-        if path.exists() {
-            check_private(path)?;
-            let bytes = Zeroizing::new(std::fs::read(path).map_err(|error| io_error("read", path, error))?);
-            if bytes.len() != SECRET_BYTES {
-                return Err(DirectoryError::SecretMalformed { path: path.clone() });
+        let master = match self.read_secret()? {
+            Some(master) => master,
+            None if self.holds_data() => {
+                return Err(DirectoryError::SecretMissing {
+                    directory: self.path.clone(),
+                    path: path.clone(),
+                });
             }
-            master.copy_from_slice(&bytes);
-        } else if self.holds_data() {
-            return Err(DirectoryError::SecretMissing { directory: self.path.clone(), path: path.clone() });
-        } else {
-            env.entropy.fill(&mut *master).map_err(|error| io_error("draw a secret for", path, error))?;
-            write_private(path, &*master)?;
+            None => {
+                let mut master = Zeroizing::new([0; SECRET_BYTES]);
+                env.entropy.fill(&mut *master).map_err(|error| io_error("draw a secret for", path, error))?;
+                write_private(path, &*master)?;
+                master
+            }
+        };
+        if !self.knows(&master)? {
+            write_private(&self.path.join(FINGERPRINT), fingerprint_of(&master).as_bytes())?;
         }
-        self.check_fingerprint(&master)?;
         Ok(Secrets::derive(&master, env.entropy.clone()))
     }
 
-    /// A secret of another directory would open nothing and find nobody, silently: it is refused instead.
-    fn check_fingerprint(&self, master: &[u8; SECRET_BYTES]) -> Result<(), DirectoryError> {
-        let path = self.path.join(FINGERPRINT);
-        let derived = Zeroizing::new(blake3::derive_key("throughline 2026-11 master fingerprint", master));
-        let fingerprint = blake3::hash(&*derived).to_hex().to_string();
+    /// Whether the master secret is there; an error if it cannot be used here. Nothing is made.
+    pub(crate) fn known_secret(&self) -> Result<bool, DirectoryError> {
+        match self.read_secret()? {
+            Some(master) => self.knows(&master).map(|_| true),
+            None => Ok(false),
+        }
+    }
+
+    fn read_secret(&self) -> Result<Option<Zeroizing<[u8; SECRET_BYTES]>>, DirectoryError> {
+        let path = &self.master_secret;
         if !path.exists() {
-            return write_private(&path, fingerprint.as_bytes());
+            return Ok(None);
+        }
+        check_private(path)?;
+        let bytes = Zeroizing::new(std::fs::read(path).map_err(|error| io_error("read", path, error))?);
+        let mut master = Zeroizing::new([0; SECRET_BYTES]);
+        if bytes.len() != SECRET_BYTES {
+            return Err(DirectoryError::SecretMalformed { path: path.clone() });
+        }
+        master.copy_from_slice(&bytes);
+        Ok(Some(master))
+    }
+
+    /// Whether the secret is known here; `false` where none is yet. A secret of another directory would open nothing and
+    /// find nobody, silently: it is refused instead.
+    fn knows(&self, master: &[u8; SECRET_BYTES]) -> Result<bool, DirectoryError> {
+        let path = self.path.join(FINGERPRINT);
+        if !path.exists() {
+            return Ok(false);
         }
         let known = std::fs::read_to_string(&path).map_err(|error| io_error("read", &path, error))?;
-        if known.trim() == fingerprint {
-            Ok(())
+        if known.trim() == fingerprint_of(master) {
+            Ok(true)
         } else {
             Err(DirectoryError::SecretOfAnother { path: self.master_secret.clone() })
         }
     }
+}
+
+fn fingerprint_of(master: &[u8; SECRET_BYTES]) -> String {
+    let derived = Zeroizing::new(blake3::derive_key("throughline 2026-11 master fingerprint", master));
+    blake3::hash(&*derived).to_hex().to_string()
 }
 
 /// What the shard is opened with: also by `replay` and `log`, which start nothing.

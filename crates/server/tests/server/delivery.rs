@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A program of the shop's that is told things: keeps heads and bodies, and answers as it is told to.
-struct Receiver {
-    url: String,
-    status: Arc<AtomicU16>,
-    got: Arc<Mutex<Vec<(String, Value)>>>,
+pub(super) struct Receiver {
+    pub(super) url: String,
+    pub(super) status: Arc<AtomicU16>,
+    pub(super) got: Arc<Mutex<Vec<(String, Value)>>>,
     /// Requests whose answer is held back, while this is set.
     holds: Arc<AtomicBool>,
     held: Arc<AtomicU16>,
 }
 
 impl Receiver {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (status, got) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
@@ -80,7 +80,7 @@ fn request(reader: &mut BufReader<std::net::TcpStream>) -> Option<(String, Vec<u
     Some((head, body))
 }
 
-fn open() -> Shop {
+pub(super) fn open() -> Shop {
     let scratch = Scratch::new();
     let mut config = scratch.config();
     config.delivery.allow = "127.0.0.0/8+http".to_owned();
@@ -91,13 +91,13 @@ fn open() -> Shop {
     shop
 }
 
-fn destination(shop: &Shop, name: &str, body: &Value) -> Value {
+pub(super) fn destination(shop: &Shop, name: &str, body: &Value) -> Value {
     let reply = shop.admin("PUT", &format!("/admin/v1/destinations/{name}"), Some(&body.to_string()));
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
 }
 
-fn add(shop: &Shop, user: &str) {
+pub(super) fn add(shop: &Shop, user: &str) {
     let body = format!(r#"{{"userId":"{user}","event":"Product Added","messageId":"add {user}"}}"#);
     assert_eq!(shop.send("track", &body).status, 200);
 }

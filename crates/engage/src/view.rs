@@ -223,6 +223,12 @@ impl View {
         Ledger(line.0.range(from..to).map(|(place, figures)| (*place, figures.clone())).collect())
     }
 
+    /// The first hour that the line has figures of.
+    pub fn line_begins(&self) -> Option<i32> {
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        line.0.keys().next().map(|place| place.hour)
+    }
+
     /// All figures of the line together that are kept.
     pub fn line_total(&self) -> Figures {
         self.line_total.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -21,9 +21,10 @@ mod table;
 pub(crate) mod types;
 
 pub(crate) use admin::{changed, effect_id as parse_effect};
-pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of};
+pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of, token_of};
 pub(crate) use command::{execute, idempotency_of, number_for};
-pub(crate) use health::status_of;
+pub(crate) use definitions::largest_audiences;
+pub(crate) use health::{readiness_of, status_of};
 pub(crate) use http::{Listening, Rules, listen};
 pub(crate) use problem::{Code, Problem};
 pub(crate) use read::shown_identifiers;
@@ -35,6 +36,7 @@ use crate::calendar;
 use crate::config::Config;
 use crate::deliver::Deliveries;
 use crate::feed::Feeds;
+use crate::page::Pages;
 use crate::serve::{AuditLog, Backfills, Erasures, Instant, Secrets};
 use collect::http::OpenDoor;
 use collect::settings::SettingsCell;
@@ -66,6 +68,7 @@ pub(crate) struct Context {
     /// Log time comes with requests; the clock drives nothing.
     pub(crate) drive_log_time: bool,
     pub(crate) started: Instant,
+    pub(crate) pages: Pages,
 }
 
 impl Context {

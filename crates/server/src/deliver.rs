@@ -15,7 +15,9 @@ mod source;
 
 pub(crate) use figures::{trouble, write_metrics};
 
-pub(crate) use handlers::{dead_letters, define, discard, get, list, remove, resend, rotate_secret};
+pub(crate) use handlers::{
+    all_shown, dead_letters, define, discard, get, list, remove, resend, rotate_secret,
+};
 
 use crate::api::Context;
 use crate::api::types::DeliveryStatus;

@@ -21,6 +21,7 @@ pub mod feed;
 pub mod figures;
 pub mod http_client;
 mod line;
+mod page;
 pub mod process;
 pub mod send;
 pub mod serve;

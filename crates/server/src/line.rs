@@ -9,5 +9,5 @@ mod metrics;
 pub(crate) mod types;
 
 use figures::total;
-pub(crate) use handlers::{get_settings, read, set_settings};
+pub(crate) use handlers::{By, Reading, get_settings, read, set_settings};
 pub(crate) use metrics::write_metrics;

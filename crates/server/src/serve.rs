@@ -116,6 +116,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         changing: tokio::sync::Mutex::new(()),
         drive_log_time: options.drive_log_time,
         started: Instant::now(),
+        pages: crate::page::Pages::default(),
     });
     // The door's own address is known once it is open.
     let addresses = Addresses {

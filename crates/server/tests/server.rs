@@ -15,6 +15,7 @@ mod server {
     mod feed;
     mod golden;
     mod lifecycle;
+    mod page;
     mod operating;
     pub(crate) mod support;
 }

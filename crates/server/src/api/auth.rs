@@ -3,7 +3,7 @@
 use super::problem::{Code, Problem};
 use super::route::{Access, Caller};
 use crate::feed::{FEED_ALL, KINDS};
-use engage::Settings;
+use engage::{Settings, Token};
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
@@ -37,7 +37,19 @@ pub(crate) fn hash_of(secret: &str) -> [u8; 32] {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }
 
-/// Finds the caller by token and checks the scope. Every token is compared, each in constant time.
+/// The token that has this secret. Every token is compared, each in constant time.
+pub(crate) fn token_of<'s>(secret: &str, settings: &'s Settings) -> Option<&'s Token> {
+    let hash = hash_of(secret.trim());
+    let mut found = None;
+    for token in &settings.tokens {
+        if bool::from(token.hash.ct_eq(&hash)) {
+            found = Some(token);
+        }
+    }
+    found
+}
+
+/// Finds the caller by token and checks the scope.
 pub(crate) fn authorize(access: Access, headers: &HeaderMap, settings: &Settings) -> Result<Caller, Problem> {
     let (family, scope) = match access {
         Access::Scope(scope) => (None, scope),
@@ -50,14 +62,7 @@ pub(crate) fn authorize(access: Access, headers: &HeaderMap, settings: &Settings
         let message = "send a token as `Authorization: Bearer …`; POST /admin/v1/tokens makes one";
         return Err(Problem::new(Code::Unauthorized, message));
     }
-    let hash = hash_of(secret.trim());
-    let mut found = None;
-    for token in &settings.tokens {
-        if bool::from(token.hash.ct_eq(&hash)) {
-            found = Some(token);
-        }
-    }
-    let Some(token) = found else {
+    let Some(token) = token_of(secret, settings) else {
         return Err(Problem::new(
             Code::Unauthorized,
             "this token is not valid: it is mistyped or was revoked",

@@ -14,6 +14,7 @@ use engage::{Answer as Found, Draft, Operation, Query, Reply, View};
 use model::audience::{Definition, DefinitionId, DefinitionKind, Explained, Rulebook, Suppress};
 use model::feature::{NEVER, Slot};
 use model::id::public_id;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -27,6 +28,15 @@ pub(crate) fn list_audiences(context: Arc<Context>, _: Call) -> Answering {
             &AudienceList { audiences: audiences.map(|one| audience(view, &book, one)).collect() },
         )
     })
+}
+
+/// The audiences with most people in them, at most `limit`, and how many there are.
+pub(crate) fn largest_audiences(context: &Context, limit: usize) -> (Vec<AudienceShown>, usize) {
+    let view = context.engine.view();
+    let book = view.book();
+    let mut all: Vec<&Definition> = book.definitions().filter(|one| suppress_of(one).is_some()).collect();
+    all.sort_by_cached_key(|one| (Reverse(view.tally(one.id).members), one.name.clone()));
+    (all.iter().take(limit).map(|one| audience(view, &book, one)).collect(), all.len())
 }
 
 pub(crate) fn get_audience(context: Arc<Context>, call: Call) -> Answering {

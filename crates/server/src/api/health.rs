@@ -90,23 +90,28 @@ pub(crate) fn healthz(_: Arc<Context>, _: Call) -> Answering {
 /// 200 where requests can be taken, else 503 with the reasons.
 pub(crate) fn readyz(context: Arc<Context>, _: Call) -> Answering {
     Box::pin(async move {
-        let status = context.engine.status();
-        let mut reasons = Vec::new();
-        if let Some(reason) = status.stopped() {
-            reasons.push(format!("the shard has stopped: {reason}"));
-        }
-        if status.writes_refused.load(Relaxed) {
-            reasons.push("the log refuses writes for now: its disk is full".to_owned());
-        }
-        if status.dedup_full.load(Relaxed) {
-            reasons.push("the window of message ids is full: raise dedup.bytes_max".to_owned());
-        }
-        if context.door.get().is_none() {
-            reasons.push("the ingest door is not open yet".to_owned());
-        }
-        let ready = reasons.is_empty();
-        Reply::json(if ready { 200 } else { 503 }, &Readiness { ready, reasons })
+        let readiness = readiness_of(&context);
+        Reply::json(if readiness.ready { 200 } else { 503 }, &readiness)
     })
+}
+
+/// Whether requests can be taken, and why not.
+pub(crate) fn readiness_of(context: &Context) -> Readiness {
+    let status = context.engine.status();
+    let mut reasons = Vec::new();
+    if let Some(reason) = status.stopped() {
+        reasons.push(format!("the shard has stopped: {reason}"));
+    }
+    if status.writes_refused.load(Relaxed) {
+        reasons.push("the log refuses writes for now: its disk is full".to_owned());
+    }
+    if status.dedup_full.load(Relaxed) {
+        reasons.push("the window of message ids is full: raise dedup.bytes_max".to_owned());
+    }
+    if context.door.get().is_none() {
+        reasons.push("the ingest door is not open yet".to_owned());
+    }
+    Readiness { ready: reasons.is_empty(), reasons }
 }
 
 /// One metric: name, type, help and value. The names are part of the interface.

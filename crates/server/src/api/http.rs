@@ -161,7 +161,11 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Conten
                 Some(stream) => Content::of_stream(stream),
                 None => Content::of_bytes(reply.body),
             };
-            response(reply.status, reply.content_type, content)
+            let mut response = response(reply.status, reply.content_type, content);
+            for (name, value) in reply.headers {
+                response.headers_mut().insert(name, value);
+            }
+            response
         }
         Err(problem) => refusal(&problem),
     }

@@ -110,6 +110,12 @@ fn responses(route: &Route, parts: &mut Parts) -> Value {
                 types.iter().map(|one| ((*one).to_owned(), schema.clone())).collect();
             responses.insert("200".to_owned(), json!({ "description": "Lines.", "content": content }));
         }
+        Answer::Page(statuses) => {
+            let content = json!({ "text/html": { "schema": { "type": "string" } } });
+            for (status, about) in statuses {
+                responses.insert(status.to_string(), json!({ "description": about, "content": content }));
+            }
+        }
         Answer::Text(content_type) => {
             let content = json!({ content_type: { "schema": { "type": "string" } } });
             responses.insert("200".to_owned(), json!({ "description": "Done.", "content": content }));

@@ -5,6 +5,7 @@ use super::problem::{Code, Problem};
 use super::shape::ShapeOf;
 use bytes::Bytes;
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -61,6 +62,8 @@ impl Verb {
 pub(crate) enum Answer {
     Json(u16, ShapeOf),
     Text(&'static str),
+    /// HTML for people, with each status that it may come with and what that means.
+    Page(&'static [(u16, &'static str)]),
     /// Lines, without an end that is known beforehand.
     Stream(&'static [&'static str]),
 }
@@ -151,22 +154,28 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// Comes instead of the body.
     pub(crate) stream: Option<Stream>,
+    /// Headers beside those that every answer has; one with their name replaces those.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
     pub(crate) fn stream(content_type: &'static str, stream: Stream) -> Self {
-        Self { status: 200, content_type, body: Bytes::new(), stream: Some(stream) }
+        Self { stream: Some(stream), ..Self::bytes(200, content_type, Bytes::new()) }
     }
 
     pub(crate) fn json<T: Serialize>(status: u16, value: &T) -> Result<Self, Problem> {
         let body = serde_json::to_vec(value).map_err(|error| {
             Problem::new(Code::Internal, format!("an answer could not be written: {error}"))
         })?;
-        Ok(Self { status, content_type: "application/json", body: Bytes::from(body), stream: None })
+        Ok(Self::bytes(status, "application/json", Bytes::from(body)))
     }
 
     pub(crate) fn text(content_type: &'static str, text: String) -> Self {
-        Self { status: 200, content_type, body: Bytes::from(text), stream: None }
+        Self::bytes(200, content_type, Bytes::from(text))
+    }
+
+    pub(crate) fn bytes(status: u16, content_type: &'static str, body: Bytes) -> Self {
+        Self { status, content_type, body, stream: None, headers: Vec::new() }
     }
 }
 

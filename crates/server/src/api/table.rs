@@ -17,6 +17,7 @@ use crate::line::{
     self,
     types::{LineRules, LineShown},
 };
+use crate::page;
 use serde_json::Value;
 
 /// Every route of both listeners, in the order of the documentation.
@@ -30,6 +31,8 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(destination_routes());
     all.extend(dead_letter_routes());
     all.extend(operation_routes());
+    all.extend(open_routes());
+    all.extend(page_routes());
     all
 }
 
@@ -503,6 +506,12 @@ fn operation_routes() -> Vec<Route> {
             handle: admin::outbox,
             ..BASE
         },
+    ]
+}
+
+/// What needs no token: it tells nothing but how the server is.
+fn open_routes() -> Vec<Route> {
+    vec![
         Route {
             path: "/admin/v1/openapi.json",
             access: Access::Open,
@@ -539,6 +548,73 @@ fn operation_routes() -> Vec<Route> {
             answer: Answer::Text(health::METRICS_TYPE),
             handle: health::metrics,
             ..BASE
+        },
+    ]
+}
+
+fn page_routes() -> Vec<Route> {
+    const PAGE: Route = Route { access: Access::Open, ..BASE };
+    const REFUSED: (u16, &str) = (403, "The form came from another site.");
+    vec![
+        Route {
+            path: "/",
+            operation: "getPage",
+            about: "The status page, for people: the form to log in with, and the page to who is logged in. See \
+                    docs/status-page.md.",
+            query: &[("over", "`24h`, `7d`, `30d` or `90d`; what fits the data if left out.")],
+            answer: Answer::Page(&[(200, "The page, or the form.")]),
+            problems: &[Code::Internal],
+            handle: page::page,
+            ..PAGE
+        },
+        Route {
+            verb: Verb::Post,
+            path: "/login",
+            operation: "logIn",
+            about: "Exchanges an admin token, in the field `token` of a form, for the cookie of a session that shows the \
+                    status page and opens nothing else.",
+            answer: Answer::Page(&[
+                (303, "Logged in."),
+                (401, "The token is not valid, or not admin's."),
+                REFUSED,
+            ]),
+            problems: &[Code::BodyTooLarge],
+            handle: page::log_in,
+            ..PAGE
+        },
+        Route {
+            verb: Verb::Post,
+            path: "/logout",
+            operation: "logOut",
+            about: "Forgets the session in this browser.",
+            answer: Answer::Page(&[(303, "Logged out."), REFUSED]),
+            problems: &[Code::BodyTooLarge],
+            handle: page::log_out,
+            ..PAGE
+        },
+        Route {
+            path: "/page.css",
+            operation: "getPageStyle",
+            about: "The status page's style sheet.",
+            answer: Answer::Text(page::CSS),
+            handle: page::style,
+            ..PAGE
+        },
+        Route {
+            path: "/page.js",
+            operation: "getPageScript",
+            about: "The status page's script: it renews the page.",
+            answer: Answer::Text(page::JAVASCRIPT),
+            handle: page::script,
+            ..PAGE
+        },
+        Route {
+            path: "/icon.svg",
+            operation: "getPageIcon",
+            about: "The status page's icon.",
+            answer: Answer::Text(page::SVG),
+            handle: page::icon,
+            ..PAGE
         },
     ]
 }

@@ -20,11 +20,13 @@ const LETTERS_MAX: usize = 1_000;
 const LETTERS_DEFAULT: usize = 100;
 
 pub(crate) fn list(context: Arc<Context>, _: Call) -> Answering {
-    Box::pin(async move {
-        let settings = context.engine.view().settings();
-        let destinations = settings.destinations.iter().map(|one| shown(&context, one, None)).collect();
-        Answer::json(200, &DestinationList { destinations })
-    })
+    Box::pin(async move { Answer::json(200, &DestinationList { destinations: all_shown(&context) }) })
+}
+
+/// Every destination, as answers show it.
+pub(crate) fn all_shown(context: &Context) -> Vec<DestinationShown> {
+    let settings = context.engine.view().settings();
+    settings.destinations.iter().map(|one| shown(context, one, None)).collect()
 }
 
 pub(crate) fn get(context: Arc<Context>, call: Call) -> Answering {

@@ -24,8 +24,8 @@ const OPEN_HOURS: i32 = 40 * 24;
 const NANO_PER_MICRO: i64 = 1_000;
 
 /// What figures are told apart by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
     Nothing,
     Hour,
     Day,
@@ -166,68 +166,98 @@ impl Asked {
 
 pub(crate) fn read(context: Arc<Context>, call: Call) -> Answering {
     Box::pin(async move {
-        let log_time = context.log_time();
-        let asked = Asked::of(&call, log_time)?;
-        let view = context.engine.view();
-        let rules = view.settings().line.clone();
-        let as_of = view.as_of();
-        let mut ledger = view.line(asked.hours.start.saturating_sub(OPEN_HOURS)..asked.hours.end);
-        if let Some(name) = &asked.campaign {
-            let number = campaign(name);
-            ledger.0.retain(|place, _| place.campaign == number);
-        }
-        let open_mean = open_journeys(&ledger, &asked.hours);
-        ledger.0.retain(|place, _| place.hour >= asked.hours.start);
-        let all = total(ledger.0.values());
-        let hours = f64::from(asked.hours.end - asked.hours.start);
-        let instant_of = |hour: i32| iso(i64::from(hour).saturating_mul(HOUR_US));
-        let (settled, _) = open_from(log_time, &rules);
-        Reply::json(
-            200,
-            &LineShown {
-                from: instant_of(asked.hours.start),
-                to: instant_of(asked.hours.end),
-                currency: rules.currency.map(|code| String::from_utf8_lossy(&code).into_owned()),
-                campaign: asked.campaign.clone(),
-                position: as_of.next_position.0,
-                settled_before: iso(settled.0),
-                total: shown(&all, hours, rules.currency, Some(open_mean)),
-                by: buckets(&asked, &ledger, &view.campaigns(), rules.currency),
-                operations: operations(&context),
-            },
-        )
+        let asked = Asked::of(&call, context.log_time())?;
+        Reply::json(200, &Reading::of(&context, asked.hours, asked.campaign).shown(asked.by))
     })
 }
 
-fn buckets(asked: &Asked, ledger: &Ledger, names: &Campaigns, currency: Option<[u8; 3]>) -> Vec<LineBucket> {
-    let key = |place: &Place| match asked.by {
-        By::Nothing => None,
-        By::Hour => Some((place.hour, 0)),
-        By::Day => Some((place.hour.div_euclid(24) * 24, 0)),
-        By::Campaign => Some((asked.hours.start, place.campaign)),
-    };
-    let length = match asked.by {
-        By::Hour => 1,
-        By::Day => 24,
-        By::Nothing | By::Campaign => asked.hours.end - asked.hours.start,
-    };
-    let mut parts: BTreeMap<(i32, u64), Figures> = BTreeMap::new();
-    for (place, figures) in &ledger.0 {
-        if let Some(key) = key(place) {
-            parts.entry(key).or_default().merge(figures, 1);
+/// The line's figures of some hours, read once; they can be shown in several ways.
+pub(crate) struct Reading<'c> {
+    context: &'c Context,
+    hours: Range<i32>,
+    campaign: Option<String>,
+    log_time: Timestamp,
+    position: u64,
+    rules: LineSettings,
+    names: Arc<Campaigns>,
+    ledger: Ledger,
+    /// Journeys under way.
+    open_mean: f64,
+}
+
+impl<'c> Reading<'c> {
+    /// Reads hours since 1970, the last not counted.
+    pub(crate) fn of(context: &'c Context, hours: Range<i32>, named: Option<String>) -> Self {
+        let view = context.engine.view();
+        let position = view.as_of().next_position.0;
+        let mut ledger = view.line(hours.start.saturating_sub(OPEN_HOURS)..hours.end);
+        if let Some(name) = &named {
+            let number = campaign(name);
+            ledger.0.retain(|place, _| place.campaign == number);
+        }
+        let open_mean = open_journeys(&ledger, &hours);
+        ledger.0.retain(|place, _| place.hour >= hours.start);
+        Self {
+            context,
+            hours,
+            campaign: named,
+            log_time: context.log_time(),
+            position,
+            rules: view.settings().line.clone(),
+            names: view.campaigns(),
+            ledger,
+            open_mean,
         }
     }
-    let shown_part = |((hour, campaign), figures): ((i32, u64), Figures)| {
-        let (from, to) = (hour.max(asked.hours.start), (hour + length).min(asked.hours.end));
-        let name = names.0.get(&campaign).map(|name| name.to_string()).unwrap_or_default();
-        LineBucket {
-            from: iso(i64::from(from) * HOUR_US),
-            to: iso(i64::from(to) * HOUR_US),
-            campaign: (asked.by == By::Campaign).then_some(name),
-            figures: shown(&figures, f64::from(to - from), currency, None),
+
+    /// The answer, with the figures of each hour, day or campaign.
+    pub(crate) fn shown(&self, by: By) -> LineShown {
+        let hours = f64::from(self.hours.end - self.hours.start);
+        let instant_of = |hour: i32| iso(i64::from(hour).saturating_mul(HOUR_US));
+        let (settled, _) = open_from(self.log_time, &self.rules);
+        LineShown {
+            from: instant_of(self.hours.start),
+            to: instant_of(self.hours.end),
+            currency: self.rules.currency.map(|code| String::from_utf8_lossy(&code).into_owned()),
+            campaign: self.campaign.clone(),
+            position: self.position,
+            settled_before: iso(settled.0),
+            total: shown(&total(self.ledger.0.values()), hours, self.rules.currency, Some(self.open_mean)),
+            by: self.buckets(by),
+            operations: operations(self.context),
         }
-    };
-    parts.into_iter().take(BUCKETS_MAX).map(shown_part).collect()
+    }
+
+    fn buckets(&self, by: By) -> Vec<LineBucket> {
+        let key = |place: &Place| match by {
+            By::Nothing => None,
+            By::Hour => Some((place.hour, 0)),
+            By::Day => Some((place.hour.div_euclid(24) * 24, 0)),
+            By::Campaign => Some((self.hours.start, place.campaign)),
+        };
+        let length = match by {
+            By::Hour => 1,
+            By::Day => 24,
+            By::Nothing | By::Campaign => self.hours.end - self.hours.start,
+        };
+        let mut parts: BTreeMap<(i32, u64), Figures> = BTreeMap::new();
+        for (place, figures) in &self.ledger.0 {
+            if let Some(key) = key(place) {
+                parts.entry(key).or_default().merge(figures, 1);
+            }
+        }
+        let shown_part = |((hour, campaign), figures): ((i32, u64), Figures)| {
+            let (from, to) = (hour.max(self.hours.start), (hour + length).min(self.hours.end));
+            let name = self.names.0.get(&campaign).map(|name| name.to_string()).unwrap_or_default();
+            LineBucket {
+                from: iso(i64::from(from) * HOUR_US),
+                to: iso(i64::from(to) * HOUR_US),
+                campaign: (by == By::Campaign).then_some(name),
+                figures: shown(&figures, f64::from(to - from), self.rules.currency, None),
+            }
+        };
+        parts.into_iter().take(BUCKETS_MAX).map(shown_part).collect()
+    }
 }
 
 fn operations(context: &Context) -> Operations {

@@ -59,6 +59,16 @@ impl Secrets {
         Zeroizing::new(format!("whsec_{}", STANDARD.encode(*bytes)))
     }
 
+    /// What seals a session of the status page: it was opened with this token and ends at this second since 1970.
+    pub(crate) fn session(&self, token: u32, token_hash: &[u8; 32], ends_s: i64) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.repeatable);
+        hasher.update(b"session of the status page");
+        hasher.update(&token.to_le_bytes());
+        hasher.update(token_hash);
+        hasher.update(&ends_s.to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
     /// 16 fresh random bytes.
     pub(crate) fn fresh(&self) -> [u8; 16] {
         let mut bytes = [0; 16];

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// again.
 const EXPECTED_MAX: usize = 10_000;
 const BODY_BYTES_MAX: usize = 1 << 20;
+const LINE_BYTES_MAX: u64 = 8_192;
 /// The lag that the network works with is that of the slowest of so many of the latest.
 const LATEST: usize = 100;
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -119,18 +120,20 @@ impl Heard {
 }
 
 /// The body of the next request; `None` at the end of the connection, or where it makes no sense.
+#[expect(clippy::disallowed_methods, reason = "a line is read from a bounded part of the stream")]
 fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Vec<u8>> {
     let mut length = 0;
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         line.clear();
-        if reader.by_ref().take(8_192).read_line(&mut line).ok()? == 0 {
+        if reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).ok()? == 0 {
             return None;
         }
-        if line == "\r\n" {
+        let text = std::str::from_utf8(&line).ok()?;
+        if text == "\r\n" {
             break;
         }
-        if let Some((name, value)) = line.split_once(':')
+        if let Some((name, value)) = text.split_once(':')
             && name.eq_ignore_ascii_case("content-length")
         {
             length = value.trim().parse::<usize>().ok().filter(|length| *length <= BODY_BYTES_MAX)?;

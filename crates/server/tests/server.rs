@@ -15,7 +15,7 @@ mod server {
     mod feed;
     mod golden;
     mod lifecycle;
-    mod page;
     mod operating;
+    mod page;
     pub(crate) mod support;
 }

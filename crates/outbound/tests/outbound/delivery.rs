@@ -304,12 +304,13 @@ async fn a_lane_that_changes_is_not_felt_by_another() {
     runner.close("nobody").await.unwrap();
     steady.set(Manner::Answer(204, None));
     settled(&runner, &outbox).await;
-    // None of the ten on the wire was cut: each ended by its own time, in an unknown outcome, and was sent once.
+    // None of the ten on the wire was cut: each ended by its own time, in an unknown outcome, and was sent once. On a
+    // slow machine some of the five behind them meet the hanging receiver too; they may be sent again.
     let status = &runner.statuses()[0];
-    let counted =
-        (status.name.as_str(), status.failed_attempts, status.dead["unknown_outcome"], status.delivered);
+    let once = status.failed_attempts - status.retried;
+    let counted = (status.name.as_str(), once, status.dead["unknown_outcome"], status.delivered);
     assert_eq!(counted, ("steady", 10, 10, 5), "{status:#?}");
-    assert_eq!(steady.got().len(), 15);
+    assert_eq!(steady.got().len() as u64, 15 + status.retried);
     assert_complete(&accepted(&third), 15);
     runner.stop().await;
 }

@@ -20,6 +20,8 @@ const MOMENTS_MAX: i64 = 3;
 pub(super) const BEFORE_US_MAX: i64 = 6 * DAY_US;
 /// How long recent buyers stay on the list: the shop's own window of suppression.
 const LISTED_US: i64 = 30 * DAY_US;
+/// The copies of the campaign show their ads so long after each other.
+const APART_US: i64 = 1_000;
 /// Before anything is measured, delivery is taken to be this slow.
 const UNMEASURED_US: i64 = SECOND_US;
 /// Of a thousand impressions, so many are in a place where nobody can see them.
@@ -131,10 +133,13 @@ impl Network {
             if product.category.is_empty() {
                 continue;
             }
-            for arm in ARMS {
+            for (place, arm) in ARMS.into_iter().enumerate() {
                 if self.lists(&arm, basket.household, &product.category, at_us) {
                     continue;
                 }
+                // One after the other, in turns: an order is credited to the last ad before it.
+                let turn = (place as u64 + (drawn >> 50)) % ARMS.len() as u64;
+                let at_us = at_us + turn as i64 * APART_US;
                 let clicked = happens(drawn >> 20, CLICKED_PER_MILLE);
                 shown.push(Shown {
                     arm,

@@ -2,35 +2,10 @@
 # Every command of the README's tour, taken from the README itself and run against a fresh server, with other ports.
 set -euo pipefail
 
-throughline=${THROUGHLINE_BIN:?name the binary}
-folder=$(mktemp -d)
-server=
-finish() {
-    if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then kill -KILL "$server"; fi
-    rm -rf "$folder"
-}
-trap finish EXIT
+. "$(dirname "$0")/../support/server.sh"
 
-fail() {
-    printf 'failed: %s\n' "$*" >&2
-    cat "$folder/out" "$folder/err" >&2 || true
-    exit 1
-}
-
-"$throughline" serve --data "$folder/data" --set listen.ingest=127.0.0.1:0 --set listen.admin=127.0.0.1:0 \
-    --set listen.profiles=127.0.0.1:0 --set log.segment_bytes=1048576 \
-    --set delivery.allow=127.0.0.0/8+http >"$folder/out" 2>"$folder/err" &
-server=$!
-for _ in $(seq 400); do
-    if grep -q 'server write key' "$folder/out"; then break; fi
-    kill -0 "$server" 2>/dev/null || fail "the server did not start"
-    sleep 0.05
-done
-events=$(awk '/^  events in/ { print $3 }' "$folder/out")
-admin=$(awk '/^  admin  / { print $2 }' "$folder/out")
-profiles=$(awk '/^  profiles/ { print $2 }' "$folder/out")
-TOKEN=$(awk '/^  admin token/ { print $3 }' "$folder/out")
-KEY=$(awk '/^  server write key/ { print $4 }' "$folder/out")
+start_server log.segment_bytes=1048576 delivery.allow=127.0.0.0/8+http
+KEY=$SERVER_KEY
 export TOKEN KEY
 
 # A port for the webhook's receiver that nobody has.

@@ -3,35 +3,12 @@
 # either side, under load.
 set -euo pipefail
 
-throughline=${THROUGHLINE_BIN:?name the binary}
 cd "$(dirname "$0")/../.."
-folder=$(mktemp -d)
-server=
-finish() {
-    if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then kill -KILL "$server"; fi
-    rm -rf "$folder"
-}
-trap finish EXIT
+. tests/support/server.sh
 
-fail() {
-    printf 'failed: %s\n' "$*" >&2
-    cat "$folder/out" "$folder/err" >&2 || true
-    exit 1
-}
-
-"$throughline" serve --data "$folder/data" --set listen.ingest=127.0.0.1:0 --set listen.admin=127.0.0.1:0 \
-    --set listen.profiles=127.0.0.1:0 --set log.segment_bytes=1048576 >"$folder/out" 2>"$folder/err" &
-server=$!
-for _ in $(seq 400); do
-    if grep -q '^A first order' "$folder/out"; then break; fi
-    kill -0 "$server" 2>/dev/null || fail "the server did not start"
-    sleep 0.05
-done
-events=$(awk '/^  events in/ { print $3 }' "$folder/out")
-profiles=$(awk '/^  profiles/ { print $2 }' "$folder/out")
-key=$(awk '/^  server write key/ { print $4 }' "$folder/out")
-THROUGHLINE_TOKEN=$(awk '/^  admin token/ { print $3 }' "$folder/out")
-export THROUGHLINE_TOKEN
+start_server log.segment_bytes=1048576
+key=$SERVER_KEY
+export THROUGHLINE_TOKEN=$TOKEN
 curl -sS --max-time 5 -o /dev/null -u "$key:" "$events/v1/track" -d '{
     "userId": "jane", "event": "Order Completed", "messageId": "first",
     "properties": {"order_id": "1", "total": 20, "currency": "EUR", "products": [{"product_id": "shoe"}]}}'

@@ -3,35 +3,11 @@
 # what apply and export do with mistakes, changes and directories of others.
 set -euo pipefail
 
-throughline=${THROUGHLINE_BIN:?name the binary}
 cd "$(dirname "$0")/../.."
-folder=$(mktemp -d)
-server=
-finish() {
-    if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then kill -KILL "$server"; fi
-    rm -rf "$folder"
-}
-trap finish EXIT
+. tests/support/server.sh
 
-fail() {
-    printf 'failed: %s\n' "$*" >&2
-    cat "$folder/out" "$folder/err" "$folder/said" >&2 || true
-    exit 1
-}
-
-"$throughline" serve --data "$folder/data" --set listen.ingest=127.0.0.1:0 --set listen.admin=127.0.0.1:0 \
-    --set listen.profiles=127.0.0.1:0 --set log.segment_bytes=1048576 --set state.checkpoint_interval_ms=200 \
-    >"$folder/out" 2>"$folder/err" &
-server=$!
-for _ in $(seq 400); do
-    if grep -q 'server write key' "$folder/out"; then break; fi
-    kill -0 "$server" 2>/dev/null || fail "the server did not start"
-    sleep 0.05
-done
-events=$(awk '/^  events in/ { print $3 }' "$folder/out")
-admin=$(awk '/^  admin  / { print $2 }' "$folder/out")
-TOKEN=$(awk '/^  admin token/ { print $3 }' "$folder/out")
-key=$(awk '/^  server write key/ { print $4 }' "$folder/out")
+start_server log.segment_bytes=1048576 state.checkpoint_interval_ms=200
+key=$SERVER_KEY
 export TOKEN
 for user in $(seq 20); do
     curl -sS --max-time 5 -o /dev/null -u "$key:" "$events/v1/track" -d "{\"userId\": \"user-$user\",

@@ -482,6 +482,14 @@ impl Step<'_> {
             Operation::SetLine(mut line) => {
                 Arc::make_mut(&mut line.rates).sort_unstable();
                 line.check().map_err(|error| CommandError::Invalid(error.to_string()))?;
+                if let (Some(now), Some(wanted)) = (settings.line.currency, line.currency)
+                    && now != wanted
+                {
+                    let now = String::from_utf8_lossy(&now);
+                    let advice = "figures of two currencies would stand in one sum. Switch the line off first, and on \
+                                  again when hours of before no longer matter to you";
+                    return Err(CommandError::Invalid(format!("the line is in {now}: {advice}")));
+                }
                 line.version = settings.line.version.saturating_add(1);
                 settings.line = line;
             }

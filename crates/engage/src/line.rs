@@ -24,6 +24,8 @@ const HOUR_US: i64 = 3_600 * 1_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// The most campaigns that are told apart; further ones are one together, under [`OTHER_CAMPAIGNS`].
 pub const MAX_CAMPAIGNS: usize = 1_000;
+/// The most of them that only browsers have named: the rest is for the shop's servers.
+pub const MAX_CLAIMED_CAMPAIGNS: usize = 500;
 /// The name of all campaigns beyond [`MAX_CAMPAIGNS`].
 pub const OTHER_CAMPAIGNS: &str = "(other)";
 /// How long figures are kept.
@@ -92,30 +94,49 @@ impl Value for LineRow {
     }
 }
 
-/// The names of campaigns, by number.
+/// The campaigns that are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Campaigns(pub BTreeMap<u64, Box<str>>);
+pub struct Campaigns {
+    /// Their names, by number.
+    pub names: BTreeMap<u64, Box<str>>,
+    /// Those that only browsers have named: their write key is public, and must not use up every name.
+    pub claimed: BTreeSet<u64>,
+}
+
+impl Campaigns {
+    /// Whether there is room for another name.
+    fn has_room(&self, from_server: bool) -> bool {
+        self.names.len() < MAX_CAMPAIGNS && (from_server || self.claimed.len() < MAX_CLAIMED_CAMPAIGNS)
+    }
+}
 
 impl Value for Campaigns {
     fn encode(&self, out: &mut Vec<u8>) {
         let encoder = &mut Encoder(out);
-        encoder.varint(self.0.len() as u64);
-        self.0.values().for_each(|name| encoder.text(name));
+        encoder.varint(self.names.len() as u64);
+        for (number, name) in &self.names {
+            encoder.text(name);
+            encoder.bool(self.claimed.contains(number));
+        }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let decoder = &mut Decoder::new(bytes);
-        let mut names = BTreeMap::new();
+        let (mut names, mut claimed) = (BTreeMap::new(), BTreeSet::new());
         for _ in 0..decoder.count()? {
             let name = decoder.text()?;
             names.insert(campaign(name), name.into());
+            if decoder.bool()? {
+                claimed.insert(campaign(name));
+            }
         }
         decoder.finish()?;
-        Ok(Self(names))
+        Ok(Self { names, claimed })
     }
 
     fn heap_bytes(&self) -> usize {
-        self.0.values().map(|name| name.len() + 32).sum()
+        let names: usize = self.names.values().map(|name| name.len() + 32).sum();
+        names + self.claimed.len() * 16
     }
 }
 
@@ -245,21 +266,37 @@ impl Step<'_> {
         if number == 0 {
             return 0;
         }
-        let names = self.state.campaigns.get(THE_CAMPAIGNS);
-        if names.is_some_and(|names| names.0.contains_key(&number)) {
-            return number;
-        }
-        let (number, name) = if names.is_some_and(|names| names.0.len() >= MAX_CAMPAIGNS) {
-            (campaign(OTHER_CAMPAIGNS), OTHER_CAMPAIGNS)
-        } else {
-            (number, name)
+        let other = campaign(OTHER_CAMPAIGNS);
+        let (has_room, has_other) = match self.state.campaigns.get(THE_CAMPAIGNS) {
+            Some(known) if known.names.contains_key(&number) => {
+                if self.from_server && known.claimed.contains(&number) {
+                    self.change_campaigns(|known| {
+                        known.claimed.remove(&number);
+                    });
+                }
+                return number;
+            }
+            Some(known) => (known.has_room(self.from_server), known.names.contains_key(&other)),
+            None => (true, false),
         };
-        if let Some(names) = self.state.campaigns.get_or_insert_with(THE_CAMPAIGNS, Campaigns::default) {
-            names.0.entry(number).or_insert_with(|| name.into());
-            let names = Arc::new(names.clone());
-            self.outcome.changes.push(Change::Campaigns(names));
+        let (number, name) = if has_room { (number, name) } else { (other, OTHER_CAMPAIGNS) };
+        if has_room || !has_other {
+            let is_claimed = has_room && !self.from_server;
+            self.change_campaigns(|known| {
+                known.names.insert(number, name.into());
+                if is_claimed {
+                    known.claimed.insert(number);
+                }
+            });
         }
         number
+    }
+
+    fn change_campaigns(&mut self, change: impl FnOnce(&mut Campaigns)) {
+        if let Some(known) = self.state.campaigns.get_or_insert_with(THE_CAMPAIGNS, Campaigns::default) {
+            change(known);
+            self.outcome.changes.push(Change::Campaigns(Arc::new(known.clone())));
+        }
     }
 
     fn edit_trails(&mut self, edits: Vec<(Key, Edit)>) {

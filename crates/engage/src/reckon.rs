@@ -8,10 +8,10 @@ use crate::state::{ProfileRow, State};
 use crate::view::Change;
 use model::audience::{Agenda, DefinitionId, Person, Rulebook, Terms};
 use model::consent::ConsentState;
-use model::event::{Event, OrderChange, OrderFact};
+use model::event::Event;
 use model::feature::{Changed, FeatureStates, NEVER, event_name};
 use model::id::{Key, Timestamp};
-use model::order::order_key;
+use model::order::{is_counted, order_key};
 use model::profile::{Aggregate, Traits, stated_names};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -216,19 +216,9 @@ pub(crate) fn agenda_of(book: &Rulebook, event: &Event<'_>, changed: Changed) ->
 impl Step<'_> {
     /// Whether features count the event: each order once, by the first report whose value counts, and each refund.
     pub(crate) fn is_counted(&mut self, event: &Event<'_>) -> bool {
-        let Some(OrderFact { change, order_id, refund_id, .. }) = event.order else { return true };
-        if order_id.is_empty() {
-            return event.value_counts;
-        }
-        let order = self.state.orders.get(order_key(order_id)).map(|row| &row.0);
-        let known = match change {
-            OrderChange::Completed => {
-                order.is_some_and(|order| order.stated.is_some_and(|stated| stated.counts))
-            }
-            OrderChange::Refunded => order.is_some_and(|order| order.has_counted_refund(refund_id)),
-            OrderChange::Updated | OrderChange::Cancelled => false,
-        };
-        event.value_counts && !known
+        is_counted(event.order.as_ref(), event.value_counts, |fact| {
+            self.state.orders.get(order_key(fact.order_id)).is_some_and(|row| row.0.has_counted(fact))
+        })
     }
 
     /// Makes up for what time alone changed until now, each change at its own instant.

@@ -7,10 +7,10 @@ use model::event::{Event, EventKind, Identifiers, Product};
 use model::id::{Key, Timestamp};
 use model::line::{
     Bought, Figures, Ledger, LineError, LineSettings, MAX_CAMPAIGN_BYTES, MAX_FACTS, MAX_LINE_WINDOW_US,
-    MAX_TOUCHES, Measure, Milestone, Noted, OPEN_US, Place, SCRAP, Span, Touch, TouchKind, Trail, Word,
-    Worth, campaign, hour_of, kept_properties, noted, open_from, reckon, session,
+    MAX_SCOPES, MAX_TOUCHES, Measure, Milestone, Noted, OPEN_US, Place, SCRAP, Span, Touch, TouchKind, Trail,
+    Word, Worth, campaign, hour_of, kept_properties, noted, open_from, reckon, session,
 };
-use model::suppression::Scope;
+use model::suppression::{MAX_PURCHASE_SCOPES, Scope};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -368,6 +368,28 @@ fn trails_are_bounded_and_what_makes_room_is_the_oldest() {
     let mut bytes = Vec::new();
     facts.encode(&mut Encoder(&mut bytes));
     assert_eq!(Trail::decode(&mut Decoder::new(&bytes)).unwrap(), facts);
+}
+
+#[test]
+fn the_oldest_purchases_forget_what_was_bought_and_stay_counted() {
+    let (open, context) = (Timestamp(T), Timestamp(T - DAY));
+    let many = |order: u128, at: i64| {
+        let first = order as u64 * 10_000;
+        let scopes = (first..first + MAX_PURCHASE_SCOPES as u64).map(Scope).collect();
+        Bought { scopes, ..bought(order, at) }
+    };
+    let mut full = Trail::default();
+    for number in 0..40 {
+        full.prune(open, context);
+        full.buy(many(number as u128 + 1, T + number));
+        assert!(full.heap_bytes() < 40 * 256 + 8 * MAX_SCOPES, "{number}: {}", full.heap_bytes());
+    }
+    assert_eq!(figures(&[&full], &settings()).get(Measure::Orders), 40);
+    let scrapped = |order: u64| {
+        let advertised = Touch { product: Scope(order * 10_000), ..shown(T + HOUR) };
+        figures(&[&full, &trail(&[advertised])], &settings()).get(Measure::ScrapPurchased)
+    };
+    assert_eq!([1, 36, 37, 38, 39, 40].map(scrapped), [0, 0, 1, 1, 1, 1]);
 }
 
 #[test]

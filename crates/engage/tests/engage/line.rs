@@ -3,14 +3,15 @@
 
 #[path = "line/generate.rs"]
 mod generate;
+#[path = "line/limits.rs"]
+mod limits;
 #[path = "line/oracle.rs"]
 mod oracle;
 
 use super::shard::{Id, Shard, browser, email, user};
 use engage::effect::{Body, LINE};
 use engage::{
-    Engage, LineRow, MAX_CAMPAIGNS, Machine, OTHER_CAMPAIGNS, Operation, Parting, Reply, State, WhoToErase,
-    redact,
+    Engage, LineRow, Machine, OTHER_CAMPAIGNS, Operation, Parting, Reply, State, WhoToErase, redact,
 };
 use engine::{AnyTable, Tables, Value};
 use generate::{
@@ -113,7 +114,7 @@ fn figures(shard: &mut Shard) -> Shown {
         let (times, last) = published.remove(&row.place).unwrap_or_default();
         assert_eq!(times, row.published, "{:?}", row.place);
         assert!(!row.changed && last == row.figures, "what was published last is what holds: {row:?}");
-        let name = names.0.get(&row.place.campaign).map_or("", |name| name);
+        let name = names.names.get(&row.place.campaign).map_or("", |name| name);
         assert_eq!(name.is_empty(), row.place.campaign == 0);
         if !row.figures.is_empty() {
             filled += 1;
@@ -524,70 +525,6 @@ fn an_order_is_worth_what_was_kept_of_it() {
         let [orders, cash, unpriced] = own.map(|measure| total(&mut shard, measure));
         assert_eq!((orders, cash, unpriced), expected, "{reports:?}");
     }
-}
-
-#[test]
-fn purchases_that_made_room_stay_counted_as_they_were() {
-    let mut shard = shard(&Rules::default());
-    let total_orders = model::line::MAX_FACTS + 40;
-    let wanted = Fact::new(&[user(1)], BASE, order(OrderChange::Completed, 1, 100));
-    let mut tell = |change: OrderChange, number: usize| {
-        // More orders than the generator's numbers go to, by their text.
-        let fact = Fact { at: BASE + number as i64, what: order(change, 1, 100), ..wanted.clone() };
-        let body = fact.encode(shard.log.len());
-        let event = model::event::Event::decode(&body).unwrap();
-        let id = format!("many {number}");
-        let fact = event.order.map(|fact| model::event::OrderFact { order_id: &id, ..fact });
-        let mut body = Vec::new();
-        model::event::Event { order: fact, ..event }.encode(&mut body);
-        let at = shard.now.max(Timestamp(BASE)).plus_us(1);
-        shard.apply(RecordKind::EVENT, body, at);
-        (total(&mut shard, Measure::Orders), total(&mut shard, Measure::CashMicro))
-    };
-    let mut sums = (0, 0);
-    for number in 0..total_orders {
-        sums = tell(OrderChange::Completed, number);
-    }
-    let all = total_orders as i64;
-    assert_eq!(sums, (all, all * 1_000_000));
-    assert_eq!(tell(OrderChange::Refunded, 0), sums, "what made room is not counted again");
-    assert_eq!(tell(OrderChange::Cancelled, 1), sums, "nor taken away");
-    assert_eq!(
-        tell(OrderChange::Cancelled, total_orders - 1),
-        (all - 1, (all - 1) * 1_000_000),
-        "this one is known"
-    );
-}
-
-#[test]
-fn touches_that_made_room_stay_counted_as_they_were() {
-    let count = model::line::MAX_TOUCHES as i64 + 60;
-    let rules = Rules { cap: 2, ..Rules::default() };
-    let facts: Vec<Fact> = (0..count).map(|at| Fact::new(&[user(1)], BASE + at, shown(1))).collect();
-    let mut shard = run(&facts, &rules);
-    assert_eq!(total(&mut shard, Measure::Impressions), count);
-    assert_eq!(total(&mut shard, Measure::ScrapCapped), count - 2);
-    assert_eq!(total(&mut shard, Measure::PeopleWithAttention), 1);
-    assert_eq!(total(&mut shard, Measure::SpendMicro), count * 1_000_000);
-}
-
-#[test]
-fn campaigns_beyond_the_limit_are_one_together() {
-    let mut shard = shard(&Rules::default());
-    for number in 0..MAX_CAMPAIGNS + 5 {
-        let body = Fact::new(&[user(number as u8)], BASE, shown(1)).encode(0);
-        let event = model::event::Event::decode(&body).unwrap();
-        let properties = format!(r#"{{"campaign_id":"campaign {number}"}}"#);
-        let key = model::id::Key(number as u128 + 1);
-        let event = model::event::Event { dedup_key: key, properties: properties.as_bytes(), ..event };
-        let mut body = Vec::new();
-        event.encode(&mut body);
-        shard.apply(RecordKind::EVENT, body, Timestamp(BASE + number as i64));
-    }
-    finish(&mut shard);
-    assert_eq!(shard.view.campaigns().0.len(), MAX_CAMPAIGNS + 1);
-    let others = &figures(&mut shard)[&(BASE / HOUR_US, OTHER_CAMPAIGNS.to_owned())];
-    assert_eq!(others.get(Measure::Impressions), 5);
 }
 
 #[test]

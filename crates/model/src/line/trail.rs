@@ -2,10 +2,12 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::id::{Key, Timestamp};
-use crate::suppression::Scope;
+use crate::suppression::{MAX_PURCHASE_SCOPES, Scope};
 
 /// The most touches of one node; the oldest make room and stay counted as they were.
 pub const MAX_TOUCHES: usize = 512;
+/// The most scopes of all purchases of one node together.
+pub const MAX_SCOPES: usize = 8_192;
 /// The most purchases, words about consent, and milestones of one node, each.
 pub const MAX_FACTS: usize = 256;
 
@@ -185,6 +187,7 @@ impl Trail {
         {
             self.bought.remove(oldest);
         }
+        self.forget_oldest_scopes();
         // The last word before the context still holds in it.
         let old = self.words.partition_point(|word| word.at < context_from).saturating_sub(1);
         let surplus = (self.words.len() + 1).saturating_sub(MAX_FACTS);
@@ -195,6 +198,17 @@ impl Trail {
                 (0..self.milestones.len()).min_by_key(|at| self.milestones.get(*at).map(|one| one.at))
         {
             self.milestones.remove(oldest);
+        }
+    }
+
+    /// The oldest purchases forget what was bought, not that it was, until the next one surely has room.
+    fn forget_oldest_scopes(&mut self) {
+        let mut kept: usize = self.bought.iter().map(|bought| bought.scopes.len()).sum();
+        while kept + MAX_PURCHASE_SCOPES > MAX_SCOPES {
+            let named = self.bought.iter_mut().filter(|bought| !bought.scopes.is_empty());
+            let Some(oldest) = named.min_by_key(|bought| bought.at) else { return };
+            kept -= oldest.scopes.len();
+            oldest.scopes = Box::default();
         }
     }
 

@@ -4,7 +4,8 @@ use crate::api::{Context, shown_identifiers};
 use crate::feed::{KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
 use engage::effect::Body;
-use engage::{Answer, Destination, Query, SendingClass};
+use engage::{Answer, AsOf, Destination, Query, SendingClass};
+use engine::EngineError;
 use engine::feed::{FeedError, Item, Place, What};
 use model::id::{EffectId, Key, Position, public_id};
 use outbound::render::{Message, render};
@@ -14,6 +15,22 @@ use tokio::sync::oneshot;
 
 /// Items looked at for one answer, so that a destination that wants few of them does not hold its lane up for long.
 const LOOKED_AT_MAX: usize = 20_000;
+
+/// People asked for at once: the loop's queue is everybody's.
+const ASKED_AT_ONCE: usize = 64;
+
+/// The loop's answer about a person, once it is there.
+type Person = oneshot::Receiver<Result<(Answer, AsOf), EngineError>>;
+
+/// An item on its way to become a message.
+struct Draft<'i> {
+    item: &'i Item,
+    kind: u16,
+    name: &'static str,
+    about: Option<u32>,
+    said: Value,
+    person: Option<Person>,
+}
 
 pub(super) struct FeedSource {
     context: Arc<Context>,
@@ -41,13 +58,19 @@ impl FeedSource {
                 }
                 Err(error) => return Err(SourceError(error.to_string())),
             };
-            for item in batch.items {
-                if supply.parcels.len() >= limit {
+            let mut items = batch.items.as_slice();
+            while !items.is_empty() {
+                let room = limit.saturating_sub(supply.parcels.len());
+                if room == 0 {
                     return Ok(supply);
                 }
-                looked_at += 1;
-                (supply.through, supply.through_at) = (Some(item.id), Some(item.at));
-                supply.parcels.extend(self.parcel(&item).await?);
+                let (these, others) = items.split_at(items.len().min(room).min(ASKED_AT_ONCE));
+                supply.parcels.extend(self.parcels(these).await?);
+                if let Some(last) = these.last() {
+                    (supply.through, supply.through_at) = (Some(last.id), Some(last.at));
+                }
+                looked_at += these.len();
+                items = others;
             }
             if batch.at_end {
                 // Records that say nothing to anybody lie behind the last item: they are passed too.
@@ -69,8 +92,20 @@ impl FeedSource {
         self.context.deliveries.note_lost();
     }
 
-    /// An item as a message, if the destination wants it.
-    async fn parcel(&self, item: &Item) -> Result<Option<Parcel>, SourceError> {
+    /// Items as messages, those that the destination wants. All people are asked for before the first answer is waited
+    /// for: each answer takes a turn of the loop, and one turn answers many.
+    async fn parcels(&self, items: &[Item]) -> Result<Vec<Parcel>, SourceError> {
+        let drafts = items.iter().filter_map(|item| self.draft(item).transpose());
+        let drafts = drafts.collect::<Result<Vec<Draft<'_>>, SourceError>>()?;
+        let mut parcels = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            parcels.push(self.parcel(draft).await?);
+        }
+        Ok(parcels)
+    }
+
+    /// What an item says, if the destination wants it; whom it is about is asked for.
+    fn draft<'i>(&self, item: &'i Item) -> Result<Option<Draft<'i>>, SourceError> {
         let What::Effect { kind, body } = &item.what else { return Ok(None) };
         let Some(named) = KINDS.iter().find(|known| known.is_effect(*kind)) else { return Ok(None) };
         let wanted = &self.destination.kinds;
@@ -91,20 +126,28 @@ impl FeedSource {
             Body::Audience { audience, .. } => Some(audience.0),
             _ => None,
         };
-        let mut data = detail(&body, &book);
-        if let Some(map) = data.as_object_mut() {
+        let has_identifiers = !self.destination.identifiers.is_empty();
+        let person = has_identifiers.then(|| self.ask(item.subject)).transpose()?;
+        Ok(Some(Draft { item, kind: *kind, name: named.name, about, said: detail(&body, &book), person }))
+    }
+
+    async fn parcel(&self, draft: Draft<'_>) -> Result<Parcel, SourceError> {
+        let Draft { item, kind, name, about, mut said, person } = draft;
+        let identifiers = match person {
+            Some(person) => Some(self.identifiers(person).await?),
+            None => None,
+        };
+        if let Some(map) = said.as_object_mut() {
             map.insert("profile".to_owned(), Value::from(public_id("prf", item.subject)));
-            if !self.destination.identifiers.is_empty() {
-                map.insert("identifiers".to_owned(), self.identifiers(item.subject).await?);
-            }
+            map.extend(identifiers.map(|all| ("identifiers".to_owned(), all)));
         }
-        let data = data.to_string();
-        let message = Message { kind: named.name, id: item.id, issued_at: item.at, data: data.as_bytes() };
+        let data = said.to_string();
+        let message = Message { kind: name, id: item.id, issued_at: item.at, data: data.as_bytes() };
         let body = render(&message).map_err(|error| SourceError(error.to_string()))?;
-        Ok(Some(Parcel {
+        Ok(Parcel {
             id: item.id,
             issued_at: item.at,
-            kind: *kind,
+            kind,
             about,
             subject: item.subject,
             class: match self.destination.class {
@@ -113,17 +156,22 @@ impl FeedSource {
             },
             idempotency_key: item.id.to_string(),
             body: body.into(),
-        }))
+        })
     }
 
-    /// The identifiers of the asked types that find the person now.
-    async fn identifiers(&self, profile: Key) -> Result<Value, SourceError> {
+    /// Asks the loop for a person.
+    fn ask(&self, profile: Key) -> Result<Person, SourceError> {
         let (word, answer) = oneshot::channel();
         let asked = self.context.engine.query(Query::Profile(profile), move |result| {
             let _ = word.send(result);
         });
         asked.map_err(|error| SourceError(error.to_string()))?;
-        let answer = answer.await.map_err(|_| SourceError("the shard does not answer".to_owned()))?;
+        Ok(answer)
+    }
+
+    /// The identifiers of the asked types that find the person now.
+    async fn identifiers(&self, person: Person) -> Result<Value, SourceError> {
+        let answer = person.await.map_err(|_| SourceError("the shard does not answer".to_owned()))?;
         let (answer, _) = answer.map_err(|error| SourceError(error.to_string()))?;
         let Answer::Profile(Some(read), _) = answer else { return Ok(json!([])) };
         let settings = self.context.engine.view().settings();

@@ -5,7 +5,6 @@ use anyhow::{Context as _, Result};
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,6 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
     lag: Arc<Lag>,
-    stops: Arc<AtomicBool>,
 }
 
 impl Listener {
@@ -43,13 +41,10 @@ impl Listener {
     pub(super) fn open(lag: Arc<Lag>) -> Result<Self> {
         let socket = TcpListener::bind("127.0.0.1:0").context("the demo's ad network cannot listen")?;
         let address = socket.local_addr()?;
-        let listener = Self { address, heard: Arc::default(), lag, stops: Arc::default() };
+        let listener = Self { address, heard: Arc::default(), lag };
         let own = listener.clone();
         std::thread::Builder::new().name("ad-network".to_owned()).spawn(move || {
             for stream in socket.incoming().flatten() {
-                if own.stops.load(Relaxed) {
-                    return;
-                }
                 let own = own.clone();
                 // A connection that cannot get a thread is closed, and delivery tries again.
                 let _ = std::thread::Builder::new()

@@ -87,7 +87,7 @@ impl Renderer {
                 let view = self.engine.view();
                 let mut said = detail(&body, &view.book());
                 if let (Body::Line { place, .. }, Some(said)) = (&body, said.as_object_mut()) {
-                    let name = view.campaigns().0.get(&place.campaign).cloned().unwrap_or_default();
+                    let name = view.campaigns().names.get(&place.campaign).cloned().unwrap_or_default();
                     said.insert("campaign".to_owned(), Value::from(&*name));
                 }
                 (item.id.to_string(), "detail", said)

@@ -248,7 +248,7 @@ impl<'c> Reading<'c> {
         }
         let shown_part = |((hour, campaign), figures): ((i32, u64), Figures)| {
             let (from, to) = (hour.max(self.hours.start), (hour + length).min(self.hours.end));
-            let name = self.names.0.get(&campaign).map(|name| name.to_string()).unwrap_or_default();
+            let name = self.names.names.get(&campaign).map(|name| name.to_string()).unwrap_or_default();
             LineBucket {
                 from: iso(i64::from(from) * HOUR_US),
                 to: iso(i64::from(to) * HOUR_US),

@@ -27,5 +27,5 @@ pub use crate::core::progress::Progress;
 pub use error::{EngineError, SubmitError};
 pub use machine::{AsOf, Effect, IssuedEffect, Machine, Outcome, Subject};
 pub use recovery::{OpenOptions, Opened, RecoveryReport};
-pub use shell::{Applied, Done, Engine, EngineOptions, Status};
+pub use shell::{Applied, Done, Engine, EngineOptions, Stages, Status, Together};
 pub use store::{AnyTable, DedupOptions, Peek, Table, TableId, Tables, Value, Wanted};

@@ -18,9 +18,11 @@ mod commit;
 mod feeder;
 mod mailbox;
 mod readers;
+mod stages;
 mod status;
 mod warmer;
 
+pub use stages::{Stages, Together};
 pub use status::Status;
 
 use crate::core::Core;
@@ -32,7 +34,7 @@ use apply::{Applier, Work};
 use bodies::Bodies;
 use checkpointer::Checkpointer;
 use commit::{Commit, Committer, Submission};
-use env::{Env, Thread};
+use env::{Clock, Env, Thread};
 use eventlog::{LocalLog, Log, LogHandle};
 use mailbox::{Mailbox, Refused};
 use model::id::{EffectId, Position, Term, Timestamp};
@@ -51,6 +53,8 @@ pub struct Applied {
     pub replies: Vec<(u32, Vec<u8>)>,
     /// Everything before this position has been applied.
     pub next_position: Position,
+    /// How it went, for submissions of [`Engine::submit_followed`].
+    pub stages: Option<Box<Stages>>,
 }
 
 /// Called once, from a thread of the shard, when a submission is durable and applied, or was refused. It must not
@@ -131,6 +135,7 @@ struct Shared<M: Machine> {
     log: LogHandle,
     feed: Feed,
     store: store::Store,
+    clock: Arc<dyn Clock>,
     drive_log_time: bool,
     directory: PathBuf,
     threads: Mutex<Vec<Box<dyn Thread>>>,
@@ -156,6 +161,7 @@ impl<M: Machine> Engine<M> {
             log: handle,
             feed,
             store,
+            clock: Arc::clone(&env.clock),
             drive_log_time: options.drive_log_time,
             directory,
             threads: Mutex::new(Vec::new()),
@@ -183,6 +189,7 @@ impl<M: Machine> Engine<M> {
             // A log time that is driven from outside stays where it is.
             log_time: self.shared.drive_log_time.then_some(Timestamp(0)),
             done: Box::new(|_| {}),
+            stages: None,
         }));
     }
 
@@ -272,6 +279,23 @@ impl<M: Machine> Engine<M> {
         log_time: Option<Timestamp>,
         done: Done,
     ) -> Result<(), SubmitError> {
+        self.enqueue(Submission { records, count, control: false, log_time, done, stages: None })
+    }
+
+    /// The same, and [`Applied::stages`] says when it passed each stage.
+    pub fn submit_followed(
+        &self,
+        records: Vec<u8>,
+        count: u32,
+        log_time: Option<Timestamp>,
+        done: Done,
+    ) -> Result<(), SubmitError> {
+        let submitted_ns = self.shared.clock.monotonic_ns();
+        let stages = Some(Box::new(Stages { submitted_ns, ..Stages::default() }));
+        self.enqueue(Submission { records, count, control: false, log_time, done, stages })
+    }
+
+    fn enqueue(&self, mut submission: Submission) -> Result<(), SubmitError> {
         let shared = &self.shared;
         if shared.status.stopped().is_some() {
             return Err(shared.status.unavailable());
@@ -282,9 +306,8 @@ impl<M: Machine> Engine<M> {
                 retry_after_s: 60,
             });
         }
-        let log_time = if shared.drive_log_time { log_time } else { None };
-        let weight = records.len();
-        let submission = Submission { records, count, control: false, log_time, done };
+        submission.log_time = submission.log_time.filter(|_| shared.drive_log_time);
+        let weight = submission.records.len();
         match shared.commits.try_push(Commit::Records(submission), weight) {
             Ok(()) => Ok(()),
             Err(Refused::Full(_)) => Err(SubmitError::Full { retry_after_s: 1 }),

@@ -107,6 +107,81 @@ fn many_senders_and_restarts_lose_and_double_nothing() {
     }
 }
 
+/// Hands over one submission for each batch while the committer cannot go on, so that all of them become durable
+/// together, and gives what each was told.
+fn send_together(engine: &Engine<Ledger>, batches: &[(Vec<Transfer>, bool)]) -> Vec<Applied> {
+    let mut answers = Vec::new();
+    for (transfers, followed) in batches {
+        let mut records = Vec::new();
+        for transfer in transfers {
+            transfer.encode(&mut records);
+        }
+        let (tell, told) = mpsc::channel();
+        let done = Box::new(move |outcome| drop(tell.send(outcome)));
+        let count = transfers.len() as u32;
+        if *followed {
+            engine.submit_followed(records, count, None, done).unwrap();
+        } else {
+            engine.submit(records, count, None, done).unwrap();
+        }
+        answers.push(told);
+    }
+    answers.iter().map(|told| told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap()).collect()
+}
+
+#[test]
+fn whoever_follows_a_submission_is_told_its_stages_and_nobody_else() {
+    let folder = Folder::new("stages");
+    let engine = start(&folder, EngineOptions::default());
+    let mut message = 1;
+    let mut first = send(&engine, &[transfer(1, 1, 1)]).unwrap().next_position;
+    for round in 0..40_u64 {
+        let mut batches: Vec<(Vec<Transfer>, bool)> = Vec::new();
+        for size in [1, 3, 2, 5] {
+            let transfers = (0..size).map(|_| {
+                message += 1;
+                transfer(message, 1, 1)
+            });
+            batches.push((transfers.collect(), (round + size) % 2 == 0));
+        }
+        // One of them is a repeat, so that a frame with duplicates is seen.
+        batches[3].0[4] = transfer(1, 1, 1);
+        let answers = send_together(&engine, &batches);
+        for ((transfers, followed), applied) in batches.iter().zip(&answers) {
+            let own = first;
+            first = first.plus(transfers.len() as u64);
+            assert_eq!(applied.stages.is_some(), *followed);
+            let Some(stages) = &applied.stages else { continue };
+            assert_eq!(stages.first, own, "round {round}");
+            let times = [
+                stages.submitted_ns,
+                stages.append_started_ns,
+                stages.durable_ns,
+                stages.apply_started_ns,
+                stages.applied_ns,
+            ];
+            assert!(times[0] > 0 && times.is_sorted(), "{stages:?}");
+            let (frame, group) = (stages.frame, stages.group);
+            assert_eq!(frame.frames, 1);
+            let within = [
+                (transfers.len() as u64, u64::from(frame.records)),
+                (u64::from(frame.records), u64::from(group.records)),
+                (1, u64::from(frame.submissions)),
+                (u64::from(frame.submissions), u64::from(group.submissions)),
+                (1, u64::from(group.frames)),
+                (frame.bytes, group.bytes),
+                (u64::from(stages.duplicates), u64::from(frame.records)),
+            ];
+            assert!(within.iter().all(|(part, whole)| part <= whole), "{stages:?}");
+            assert!(frame.bytes > 0);
+            if transfers.iter().any(|transfer| transfer.message == 1) {
+                assert!(stages.duplicates > 0, "{stages:?}");
+            }
+        }
+    }
+    engine.stop();
+}
+
 #[test]
 fn a_full_queue_is_an_answer() {
     let folder = Folder::new("full");

@@ -5,6 +5,7 @@ use super::bodies::Bodies;
 use super::checkpointer::Job;
 use super::commit::{Commit, DurableFrame, Submission, answer};
 use super::mailbox::Mailbox;
+use super::stages::{Stages, Waiter};
 use super::status::Status;
 use crate::core::Core;
 use crate::error::EngineError;
@@ -91,8 +92,8 @@ impl<M: Machine> Applier<M> {
         self.feed.stop();
         while let Some(work) = self.inbox.pop(Duration::ZERO) {
             if let Work::Group(group) = work {
-                for (_, done) in group.into_iter().flat_map(|durable| durable.waiters) {
-                    done(Err(self.status.unavailable()));
+                for waiter in group.into_iter().flat_map(|durable| durable.waiters) {
+                    (waiter.done)(Err(self.status.unavailable()));
                 }
             }
         }
@@ -104,8 +105,8 @@ impl<M: Machine> Applier<M> {
                 let mut group = group.into_iter();
                 while let Some(durable) = group.next() {
                     if let Err(error) = self.apply(durable) {
-                        for (_, done) in group.flat_map(|durable| durable.waiters) {
-                            done(Err(self.status.unavailable()));
+                        for waiter in group.flat_map(|durable| durable.waiters) {
+                            (waiter.done)(Err(self.status.unavailable()));
                         }
                         return Err(error);
                     }
@@ -130,7 +131,8 @@ impl<M: Machine> Applier<M> {
     }
 
     fn apply(&mut self, durable: DurableFrame) -> Result<(), EngineError> {
-        let DurableFrame { frame, waiters } = durable;
+        let DurableFrame { frame, waiters, followed } = durable;
+        let unplanned_before = if followed { self.core.memory().unplanned_reads } else { 0 };
         let start_ns = self.env.clock.monotonic_ns();
         let outcome = match panics::guard(|| self.core.apply_frame(&frame)) {
             Ok(Ok(outcome)) => outcome,
@@ -148,21 +150,25 @@ impl<M: Machine> Applier<M> {
                 return Err(error);
             }
         };
-        let passed_ns = self.env.clock.monotonic_ns().saturating_sub(start_ns);
-        self.status.apply_ns.fetch_add(passed_ns, Relaxed);
+        let applied_ns = self.env.clock.monotonic_ns();
+        self.status.apply_ns.fetch_add(applied_ns.saturating_sub(start_ns), Relaxed);
         self.status.progress(self.core.progress());
         if frame.control {
             self.tick_pending = false;
         }
-        answer(waiters, outcome, self.core.progress().next_position);
+        let mut applied = Stages { apply_started_ns: start_ns, applied_ns, ..Stages::default() };
+        if followed {
+            applied.unplanned_reads = self.core.memory().unplanned_reads.saturating_sub(unplanned_before);
+        }
+        answer(waiters, frame.first, outcome, self.core.progress().next_position, &applied);
         self.bodies.give(frame.body);
         Ok(())
     }
 
-    fn give_up(&self, waiters: Vec<(u32, super::Done)>, error: &EngineError) {
+    fn give_up(&self, waiters: Vec<Waiter>, error: &EngineError) {
         self.status.stop(error.to_string());
-        for (_, done) in waiters {
-            done(Err(self.status.unavailable()));
+        for waiter in waiters {
+            (waiter.done)(Err(self.status.unavailable()));
         }
     }
 
@@ -236,8 +242,14 @@ impl<M: Machine> Applier<M> {
         if self.core.next_timer().is_some_and(|due| due <= now) {
             let mut records = Vec::new();
             encode_record(&mut records, RecordKind::TICK, &[]);
-            let tick =
-                Submission { records, count: 1, control: true, log_time: None, done: Box::new(|_| {}) };
+            let tick = Submission {
+                records,
+                count: 1,
+                control: true,
+                log_time: None,
+                done: Box::new(|_| {}),
+                stages: None,
+            };
             // A full queue means that records come anyway, and they move log time as well.
             self.tick_pending = self.committer.try_push(Commit::Records(tick), 0).is_ok();
         }

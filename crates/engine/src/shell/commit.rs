@@ -3,6 +3,7 @@
 use super::apply::Work;
 use super::bodies::Bodies;
 use super::mailbox::Mailbox;
+use super::stages::{Stages, Together, Waiter};
 use super::status::Status;
 use super::{Applied, Done, EngineOptions};
 use crate::error::SubmitError;
@@ -38,12 +39,16 @@ pub(crate) struct Submission {
     pub(crate) control: bool,
     pub(crate) log_time: Option<Timestamp>,
     pub(crate) done: Done,
+    /// Where somebody wants to know how it goes on.
+    pub(crate) stages: Option<Box<Stages>>,
 }
 
-/// A frame and who waits for it, in order, each with the number of records that are theirs.
+/// A frame and who waits for it, in order.
 pub(crate) struct DurableFrame {
     pub(crate) frame: Frame,
-    pub(crate) waiters: Vec<(u32, Done)>,
+    pub(crate) waiters: Vec<Waiter>,
+    /// Whether one of them has stages to note.
+    pub(crate) followed: bool,
 }
 
 pub(crate) struct Committer<L, M: Machine> {
@@ -92,7 +97,8 @@ impl<L: Log, M: Machine> Committer<L, M> {
     fn commit(&mut self, taken: &mut Vec<Commit>) {
         let now = Timestamp(self.env.clock.now_us());
         let mut drafts: Vec<FrameDraft> = Vec::new();
-        let mut waiters: Vec<Vec<(u32, Done)>> = Vec::new();
+        let mut waiters: Vec<Vec<Waiter>> = Vec::new();
+        let mut followed = false;
         let mut log_time = self.log.last_received_at();
         for commit in taken.drain(..) {
             let submission = match commit {
@@ -134,28 +140,34 @@ impl<L: Log, M: Machine> Committer<L, M> {
                     }
                     _ => draft.body.extend_from_slice(&submission.records),
                 }
-                waiting.push((submission.count, submission.done));
+                let Submission { count, done, stages, .. } = submission;
+                followed |= stages.is_some();
+                waiting.push(Waiter { count, done, stages });
             }
         }
         if !drafts.is_empty() {
-            self.append(drafts, waiters);
+            self.append(drafts, waiters, followed);
         }
     }
 
-    fn append(&mut self, drafts: Vec<FrameDraft>, waiters: Vec<Vec<(u32, Done)>>) {
+    fn append(&mut self, drafts: Vec<FrameDraft>, mut waiters: Vec<Vec<Waiter>>, followed: bool) {
         let first = self.log.next_position();
         let started_ns = self.env.clock.monotonic_ns();
         match self.log.append(self.options.term, first, &drafts) {
             Ok(next) => {
-                self.status.appended(started_ns, self.env.clock.monotonic_ns(), next);
+                let durable_ns = self.env.clock.monotonic_ns();
+                self.status.appended(started_ns, durable_ns, next);
                 self.status.writes_refused.store(false, Relaxed);
+                if followed {
+                    note_durable(&drafts, &mut waiters, started_ns, durable_ns);
+                }
                 self.pass_on(first, drafts, waiters);
             }
             Err(error) => self.refuse(&error, waiters),
         }
     }
 
-    fn pass_on(&self, first: Position, drafts: Vec<FrameDraft>, waiters: Vec<Vec<(u32, Done)>>) {
+    fn pass_on(&self, first: Position, drafts: Vec<FrameDraft>, waiters: Vec<Vec<Waiter>>) {
         let mut position = first;
         let mut group = Vec::with_capacity(drafts.len());
         for (draft, waiters) in drafts.into_iter().zip(waiters) {
@@ -168,17 +180,18 @@ impl<L: Log, M: Machine> Committer<L, M> {
                 body: draft.body,
             };
             position = position.plus(u64::from(draft.count));
-            group.push(DurableFrame { frame, waiters });
+            let followed = waiters.iter().any(|waiter| waiter.stages.is_some());
+            group.push(DurableFrame { frame, waiters, followed });
         }
         if let Err(Work::Group(group)) = self.applier.push(Work::Group(group), 1) {
             // The applier has stopped. The records are durable; whether they count is found on the next start.
-            for (_, done) in group.into_iter().flat_map(|durable| durable.waiters) {
-                done(Err(self.status.unavailable()));
+            for waiter in group.into_iter().flat_map(|durable| durable.waiters) {
+                (waiter.done)(Err(self.status.unavailable()));
             }
         }
     }
 
-    fn refuse(&self, error: &LogError, waiters: Vec<Vec<(u32, Done)>>) {
+    fn refuse(&self, error: &LogError, waiters: Vec<Vec<Waiter>>) {
         if error.is_transient() {
             self.status.writes_refused.store(true, Relaxed);
             tracing::warn!(error = %error, "the log refuses writes for now");
@@ -188,8 +201,8 @@ impl<L: Log, M: Machine> Committer<L, M> {
         }
         let reason =
             SubmitError::Unavailable { reason: error.to_string(), retry_after_s: RETRY_UNAVAILABLE_S };
-        for (_, done) in waiters.into_iter().flatten() {
-            done(Err(reason.clone()));
+        for waiter in waiters.into_iter().flatten() {
+            (waiter.done)(Err(reason.clone()));
         }
     }
 
@@ -213,17 +226,50 @@ impl<L: Log, M: Machine> Committer<L, M> {
     }
 }
 
-/// Tells everyone who waits for a frame what became of their records.
-pub(crate) fn answer(waiters: Vec<(u32, Done)>, outcome: crate::core::FrameOutcome, next: Position) {
+/// Writes down when a group was written and what was in it, for whoever follows a part of it.
+fn note_durable(drafts: &[FrameDraft], waiters: &mut [Vec<Waiter>], started_ns: u64, durable_ns: u64) {
+    let together = |drafts: &[FrameDraft], waiters: &[Vec<Waiter>]| Together {
+        submissions: waiters.iter().map(|waiting| waiting.len() as u32).sum(),
+        frames: drafts.len() as u32,
+        records: drafts.iter().map(|draft| draft.count).sum(),
+        bytes: drafts.iter().map(|draft| draft.body.len() as u64).sum(),
+    };
+    let group = together(drafts, waiters);
+    for (draft, waiting) in drafts.iter().zip(waiters) {
+        let frame = together(std::slice::from_ref(draft), std::slice::from_ref(waiting));
+        for stages in waiting.iter_mut().filter_map(|waiter| waiter.stages.as_mut()) {
+            stages.append_started_ns = started_ns;
+            stages.durable_ns = durable_ns;
+            (stages.group, stages.frame) = (group, frame);
+        }
+    }
+}
+
+/// Tells everyone who waits for a frame what became of their records. `applied` is what all who follow it are told.
+pub(crate) fn answer(
+    waiters: Vec<Waiter>,
+    first: Position,
+    outcome: crate::core::FrameOutcome,
+    next: Position,
+    applied: &Stages,
+) {
+    let (duplicates, effects) = (outcome.duplicates, outcome.effects);
     let mut replies = outcome.replies.into_iter().peekable();
     let mut start = 0;
-    for (count, done) in waiters {
+    for Waiter { count, done, mut stages } in waiters {
         let end = start + count;
         let mut own = Vec::new();
         while let Some((index, reply)) = replies.next_if(|(index, _)| *index < end) {
             own.push((index - start, reply));
         }
+        if let Some(stages) = &mut stages {
+            stages.first = first.plus(u64::from(start));
+            stages.apply_started_ns = applied.apply_started_ns;
+            stages.applied_ns = applied.applied_ns;
+            stages.unplanned_reads = applied.unplanned_reads;
+            (stages.duplicates, stages.effects) = (duplicates, effects);
+        }
         start = end;
-        done(Ok(Applied { replies: own, next_position: next }));
+        done(Ok(Applied { replies: own, next_position: next, stages }));
     }
 }

@@ -9,7 +9,7 @@ with request as (
 ), one as (
     select number, generate_subscripts(batch, 1) as place, log_time_us as t, door, unnest(batch) as body from request
 ), told as (
-    select row_number() over (order by number, place) as seq, t, door,
+    select row_number() over (order by number, place) as seq, t, door, sha256(body ->> '$.messageId') as digest,
         (body ->> '$.messageId') as message_id,
         case when (body ->> '$.type') = 'track' then (body ->> '$.event') else (body ->> '$.type') end as name,
         epoch_us((body ->> '$.timestamp')::timestamp) as at_us,
@@ -36,7 +36,7 @@ select coalesce(e.user_id, l.user_id, e.anonymous_id) as person,
 from event e left join login l using (anonymous_id);
 
 create table touch as
-select seq, person, identifier, at_us, known_us, name = 'Ad Click' as is_click,
+select seq, person, identifier, at_us, known_us, digest, name = 'Ad Click' as is_click,
     coalesce(properties ->> '$.campaign_id', '') as campaign, (properties ->> '$.currency') as currency,
     (properties ->> '$.product_id') as product_id, (properties ->> '$.category') as category,
     -- A browser's word about money is a claim.
@@ -70,13 +70,14 @@ with bought as (
 ), before as (
     select t.seq, count(*) filter (o.at_us > t.at_us - getvariable('cap_window_us')) as seen,
         count(*) filter (o.identifier <> t.identifier and o.at_us >= t.at_us - getvariable('duplicate_us')) as elsewhere
-    from touch t join touch o on o.person = t.person and o.campaign = t.campaign and (o.at_us, o.seq) < (t.at_us, t.seq)
+    from touch t join touch o on o.person = t.person and o.campaign = t.campaign
+        and (o.at_us, o.digest) < (t.at_us, t.digest)
     where not t.is_click and not o.is_click and not o.is_invalid
         and o.at_us >= t.at_us - greatest(getvariable('cap_window_us'), getvariable('duplicate_us'))
     group by t.seq
 ), consent as (
     -- A browser may withdraw; only a server gives.
-    select t.seq, arg_max(f.advertising, (f.at_us, f.seq)) = 'false' as is_withdrawn
+    select t.seq, arg_max(f.advertising, (f.at_us, f.advertising = 'false')) = 'false' as is_withdrawn
     from touch t join fact f on f.person = t.person and f.at_us <= t.at_us
     where f.advertising = 'false' or (f.advertising = 'true' and f.door = 'server')
     group by t.seq
@@ -92,21 +93,17 @@ from touch t left join bought b using (seq) left join before o using (seq) left 
 where not t.is_click;
 
 -- Attention before an order, and the campaign of the latest: clicks go before views. Several campaigns are shown at the
--- same instant, and nothing says which of them is the last, so `campaigns` has all that it may be.
+-- same instant; of those the last by name is the latest (text is compared byte by byte).
 create table credited as
 with attention as (
-    select p.order_id, t.campaign, t.is_click, t.at_us
+    select p.order_id, arg_max(t.campaign, (t.is_click, t.at_us, t.campaign)) as campaign
     from purchase p join touch t using (person)
     where not t.is_invalid
         and p.at_us - t.at_us between 0 and if(t.is_click, getvariable('click_us'), getvariable('view_us'))
-), latest as (
-    select order_id, campaign from attention
-    qualify rank() over (partition by order_id order by is_click desc, at_us desc) = 1
-), chosen as (
-    select order_id, list_sort(list_distinct(list(campaign))) as campaigns from latest group by order_id
+    group by 1
 )
-select p.*, c.campaigns is not null as has_attention, coalesce(c.campaigns, ['']) as campaigns
-from purchase p left join chosen c using (order_id);
+select p.*, a.campaign is not null as has_attention, coalesce(a.campaign, '') as campaign
+from purchase p left join attention a using (order_id);
 
 -- The way of an order: from each step to the first of the next. Who an anonymous cart belongs to is often learnt late;
 -- it changes the orders that are still open then.
@@ -135,17 +132,17 @@ with impressions as (
         min(at_us) filter (name = 'Order Confirmation Accepted') as accepted_us
     from fact where starts_with(name, 'Order Confirmation ') and door = 'server' group by 1
 )
-select c.order_id, c.at_us, c.campaigns, i.impression_us, k.click_us, a.cart_us, p.pay_us, f.queued_us, f.accepted_us
+select c.order_id, c.at_us, c.campaign, i.impression_us, k.click_us, a.cart_us, p.pay_us, f.queued_us, f.accepted_us
 from credited c left join impressions i using (order_id) left join clicks k using (order_id)
 left join carts a using (order_id) left join pays p using (order_id) left join confirmations f using (order_id);
 
 create table span as
 with raw as (
-    select 'after_purchase' as name, at_us, [campaign] as campaigns, after_us as us
+    select 'after_purchase' as name, at_us, campaign, after_us as us
     from impression where after_us is not null
     union all
     select unnest(['cycle', 'impression_to_click', 'click_to_cart', 'cart_to_pay', 'pay_to_capture',
-            'capture_to_queued', 'queued_to_accepted']), at_us, campaigns,
+            'capture_to_queued', 'queued_to_accepted']), at_us, campaign,
         unnest([accepted_us - impression_us, click_us - impression_us, cart_us - click_us, pay_us - cart_us,
             at_us - pay_us, queued_us - at_us, accepted_us - queued_us])
     from journey where impression_us is not null
@@ -159,46 +156,44 @@ with person_day as (
 ), paid as (
     select distinct person, at_us // getvariable('day_us') as day from credited where has_attention
 )
-select 'impressions' as name, at_us, [campaign] as campaigns, 1 as amount from impression
-union all select 'clicks', at_us, [campaign], 1 from touch where is_click
-union all select 'spend_micro', at_us, [campaign], cost_micro from touch
-union all select 'scrap_' || scrap, at_us, [campaign], 1 from impression where scrap is not null
-union all select 'scrap_' || scrap || '_micro', at_us, [campaign], cost_micro from impression where scrap is not null
-union all select 'orders', at_us, campaigns, 1 from credited
-union all select 'cash_micro', at_us, campaigns, cash_micro from credited
-union all select 'orders_with_attention', at_us, campaigns, 1 from credited where has_attention
-union all select 'cash_with_attention_micro', at_us, campaigns, cash_micro from credited where has_attention
-union all select 'orders_without_impression', at_us, campaigns, 1 from journey where impression_us is null
-union all select 'orders_unconfirmed', at_us, campaigns, 1 from journey
+select 'impressions' as name, at_us, campaign, 1 as amount from impression
+union all select 'clicks', at_us, campaign, 1 from touch where is_click
+union all select 'spend_micro', at_us, campaign, cost_micro from touch
+union all select 'scrap_' || scrap, at_us, campaign, 1 from impression where scrap is not null
+union all select 'scrap_' || scrap || '_micro', at_us, campaign, cost_micro from impression where scrap is not null
+union all select 'orders', at_us, campaign, 1 from credited
+union all select 'cash_micro', at_us, campaign, cash_micro from credited
+union all select 'orders_with_attention', at_us, campaign, 1 from credited where has_attention
+union all select 'cash_with_attention_micro', at_us, campaign, cash_micro from credited where has_attention
+union all select 'orders_without_impression', at_us, campaign, 1 from journey where impression_us is null
+union all select 'orders_unconfirmed', at_us, campaign, 1 from journey
     where impression_us is not null and accepted_us is null
-union all select 'journeys_begun', impression_us, campaigns, 1 from journey where impression_us is not null
+union all select 'journeys_begun', impression_us, campaign, 1 from journey where impression_us is not null
 -- A journey ends when its mail is accepted, which may be another day than the order's.
-union all select 'journeys_ended', accepted_us, campaigns, 1 from journey
+union all select 'journeys_ended', accepted_us, campaign, 1 from journey
     where impression_us is not null and accepted_us is not null
-union all select 'negative_spans', at_us, campaigns, 1 from span where us < 0
+union all select 'negative_spans', at_us, campaign, 1 from span where us < 0
 -- People are people, not a campaign's.
-union all select 'people_with_attention', at_us, [''], 1 from person_day
-union all select 'people_paid', at_us, [''], 1 from person_day semi join paid using (person, day);
+union all select 'people_with_attention', at_us, '', 1 from person_day
+union all select 'people_paid', at_us, '', 1 from person_day semi join paid using (person, day);
 
--- Each figure, in total, by day and by campaign: between `least` and `most`, which differ only for a campaign where it
--- may have been another.
+-- Each figure, in total, by day and by campaign.
 create macro parts(of) as table
 with row_of as (select *, strftime(make_timestamp(at_us), '%Y-%m-%d') as day from query_table(of))
-select 'total' as kind, '' as part, true as is_sure, * exclude (day) from row_of
-union all select 'day', day, true, * exclude (day) from row_of
-union all select 'campaign', unnest(campaigns), len(campaigns) = 1, * exclude (day) from row_of;
+select 'total' as kind, '' as part, * exclude (day) from row_of
+union all select 'day', day, * exclude (day) from row_of
+union all select 'campaign', campaign, * exclude (day) from row_of;
 
 create table counted as
-select kind, part, name, coalesce(sum(amount) filter (is_sure), 0)::bigint as least, sum(amount)::bigint as most
-from parts('measure') group by all having most > 0;
+select kind, part, name, sum(amount)::bigint as amount from parts('measure') group by all having sum(amount) > 0;
 
 create table timed as
 with measured as (
-    select kind, part, name, count(*) filter (is_sure) as least, count(*) as most, sum(us)::bigint as sum_us,
-        list_sort(list(us)) as us
+    select kind, part, name, count(*) as count, sum(us)::bigint as sum_us, list_sort(list(us)) as us
     from parts('span') where us >= 0 group by all
 )
-select kind, part, name, least, most, sum_us // (most * 1000) as mean_ms,
+select kind, part, name, count, sum_us // (count * 1000) as mean_ms,
     -- The quantile p is that of rank ceil(p * n).
-    us[(50 * most + 99) // 100] as p50_us, us[(90 * most + 99) // 100] as p90_us, us[(99 * most + 99) // 100] as p99_us
+    us[(50 * count + 99) // 100] as p50_us, us[(90 * count + 99) // 100] as p90_us,
+    us[(99 * count + 99) // 100] as p99_us
 from measured;

@@ -12,8 +12,8 @@ use model::codec::{DecodeError, Decoder, Encoder};
 use model::event::{Event, OrderFact};
 use model::id::{Key, Timestamp};
 use model::line::{
-    Bought, Figures, Ledger, Milestone, Noted, Place, Touch, Trail, Word, Worth, campaign, noted, open_from,
-    reckon, session,
+    Bought, CampaignNames, Figures, Ledger, Milestone, Noted, Place, Touch, Trail, Word, Worth, campaign,
+    noted, open_from, reckon, session,
 };
 use model::money::exponent;
 use model::order::{Order, order_key};
@@ -98,7 +98,7 @@ impl Value for LineRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Campaigns {
     /// Their names, by number.
-    pub names: BTreeMap<u64, Box<str>>,
+    pub names: CampaignNames,
     /// Those that only browsers have named: their write key is public, and must not use up every name.
     pub claimed: BTreeSet<u64>,
 }
@@ -209,8 +209,7 @@ impl Step<'_> {
         for word in event.consent.iter().filter(|word| word.category == &**category) {
             // A browser may tighten consent, never loosen it.
             if event.from_server || !word.granted {
-                let id = event.dedup_key.0 as u64;
-                edits.push((node, Edit::Word(Word { at, id, granted: word.granted })));
+                edits.push((node, Edit::Word(Word { at, is_withdrawn: !word.granted })));
             }
         }
         if let Some(fact) = event.order.filter(|fact| !fact.order_id.is_empty()) {
@@ -347,9 +346,13 @@ impl Step<'_> {
         for node in &nodes {
             self.state.trails.get(*node);
         }
+        self.state.campaigns.get(THE_CAMPAIGNS);
         let trails: Vec<&Trail> =
             nodes.iter().filter_map(|node| Some(&self.state.trails.peek(*node).present()?.0)).collect();
-        reckon(&trails, &self.settings.line, open)
+        let nameless = CampaignNames::new();
+        let campaigns = self.state.campaigns.peek(THE_CAMPAIGNS).present();
+        let names = campaigns.map_or(&nameless, |campaigns| &campaigns.names);
+        reckon(&trails, &self.settings.line, names, open)
     }
 
     /// Adds a difference to the figures, and sees to it that they are published.

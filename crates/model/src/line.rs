@@ -23,5 +23,6 @@ pub use reckon::{OPEN_US, hour_of, open_from, reckon};
 pub use settings::{LineError, LineSettings, MAX_LINE_WINDOW_US, MAX_RATES, NANO, Rate};
 pub use spread::Spread;
 pub use trail::{
-    Bought, MAX_FACTS, MAX_SCOPES, MAX_TOUCHES, Milestone, Touch, TouchKind, Trail, Word, Worth,
+    Bought, CampaignNames, MAX_FACTS, MAX_SCOPES, MAX_TOUCHES, Milestone, Touch, TouchKind, Trail, Word,
+    Worth, tie,
 };

@@ -6,11 +6,13 @@ use model::codec::{Decoder, Encoder};
 use model::event::{Event, EventKind, Identifiers, Product};
 use model::id::{Key, Timestamp};
 use model::line::{
-    Bought, Figures, Ledger, LineError, LineSettings, MAX_CAMPAIGN_BYTES, MAX_FACTS, MAX_LINE_WINDOW_US,
-    MAX_SCOPES, MAX_TOUCHES, Measure, Milestone, Noted, OPEN_US, Place, SCRAP, Span, Touch, TouchKind, Trail,
-    Word, Worth, campaign, hour_of, kept_properties, noted, open_from, reckon, session,
+    Bought, CampaignNames, Figures, Ledger, LineError, LineSettings, MAX_CAMPAIGN_BYTES, MAX_FACTS,
+    MAX_LINE_WINDOW_US, MAX_SCOPES, MAX_TOUCHES, Measure, Milestone, Noted, OPEN_US, Place, SCRAP, Span,
+    Touch, TouchKind, Trail, Word, Worth, campaign, hour_of, kept_properties, noted, open_from, reckon,
+    session, tie,
 };
 use model::suppression::{MAX_PURCHASE_SCOPES, Scope};
+use std::cmp::Ordering;
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -22,11 +24,17 @@ fn settings() -> LineSettings {
     LineSettings { currency: Some(*b"EUR"), ..LineSettings::default() }
 }
 
+/// Of the campaigns that touches here are of.
+fn names() -> CampaignNames {
+    CampaignNames::from([(7, "spring".into()), (8, "autumn".into())])
+}
+
 fn touch(kind: TouchKind, at: i64) -> Touch {
     Touch {
         at: Timestamp(at),
-        id: at.unsigned_abs(),
         kind,
+        id: at.unsigned_abs(),
+        source: 1,
         campaign: 7,
         product: Scope::EVERYTHING,
         category: Scope::EVERYTHING,
@@ -66,7 +74,7 @@ fn sum(ledger: &Ledger) -> Figures {
 }
 
 fn figures(trails: &[&Trail], settings: &LineSettings) -> Figures {
-    sum(&reckon(trails, settings, ALWAYS))
+    sum(&reckon(trails, settings, &names(), ALWAYS))
 }
 
 /// Makes an impression at noon scrap for the reasons of the mask, and for no other.
@@ -84,7 +92,7 @@ fn flawed(mask: u32) -> (Trail, Trail) {
         (1..=2).for_each(|before| own.touch(shown(noon - before)));
     }
     if is(4) {
-        own.say(Word { at: Timestamp(noon), id: 1, granted: false });
+        own.say(Word { at: Timestamp(noon), is_withdrawn: true });
     }
     if is(5) {
         other.touch(shown(noon - HOUR));
@@ -161,11 +169,13 @@ fn ends_of_windows_are_where_they_are_said_to_be() {
         (&[(noon + 1, false)], 0),
         (&[(noon - 9, false), (noon, true)], 0),
         (&[(noon - 9, true), (noon, false)], 1),
+        (&[(noon, true), (noon, false)], 1),
+        (&[(noon, false), (noon, true)], 1),
         (&[], 0),
     ] {
         let mut person = trail(&[shown(noon)]);
         for (at, granted) in words {
-            person.say(Word { at: Timestamp(*at), id: 1, granted: *granted });
+            person.say(Word { at: Timestamp(*at), is_withdrawn: !granted });
         }
         assert_eq!(one(&person, &roomy, Measure::ScrapUnconsented), expected, "{words:?}");
     }
@@ -228,10 +238,58 @@ fn an_order_is_credited_to_the_last_click_then_view_then_session() {
             |(kind, ago, valid): (TouchKind, i64, bool)| Touch { invalid: !valid, ..touch(kind, at - ago) };
         let all: Vec<Touch> = row.iter().map(|one| touch(*one)).collect();
         let mut sorted = all.clone();
-        sorted.sort_by_key(|touch| (touch.at, touch.id));
+        sorted.sort_by(|one, other| one.before(other, &names()));
         let credited = last_touch(sorted.iter(), Timestamp(at), &settings);
         assert_eq!(credited, expected.map(|index| &all[index]), "{row:?}");
     }
+}
+
+#[test]
+fn touches_of_one_instant_have_an_order_that_anybody_can_tell() {
+    use TouchKind::{Click, Impression, MailClick, MailOpen, Session};
+    // As other programs say: the first sixteen digits of `printf 'message 1' | sha256sum`, and of nothing.
+    for (message_id, number) in [("message 1", 0xb526_aef1_a341_cfe6), ("", 0xe3b0_c442_98fc_1c14)] {
+        assert_eq!(tie(message_id), number, "{message_id}");
+    }
+    // Kind, campaign, message, write key: each row comes before the next.
+    let rows = [
+        (Impression, 0, 9, 9),
+        (Impression, 8, 2, 1),
+        (Impression, 7, 1, 2),
+        (Impression, 7, 2, 1),
+        (Impression, 7, 2, 2),
+        (Click, 8, 1, 1),
+        (Click, 7, 1, 1),
+        (MailOpen, 0, 1, 1),
+        (MailClick, 0, 1, 1),
+        (Session, 0, 1, 0),
+    ];
+    let made = |(kind, campaign, id, source)| Touch { id, campaign, source, ..touch(kind, T) };
+    let all: Vec<Touch> = rows.into_iter().map(made).collect();
+    for (place, one) in all.iter().enumerate() {
+        for (other_place, other) in all.iter().enumerate() {
+            assert_eq!(one.before(other, &names()), place.cmp(&other_place), "{one:?} {other:?}");
+            let earlier = Touch { at: Timestamp(T - 1), ..*one };
+            assert_eq!(earlier.before(other, &names()), Ordering::Less);
+        }
+    }
+    // In whatever order they come, all are kept, and the last click is that of the mail.
+    let mut backwards = all.clone();
+    backwards.reverse();
+    let (mut one, mut other) = (trail(&all), trail(&backwards));
+    assert_eq!(one, other);
+    (one.buy(bought(1, T)), other.touch(all[3]));
+    let credited = reckon(&[&one], &settings(), &names(), ALWAYS);
+    let sold = |campaign| {
+        let place = Place { hour: hour_of(Timestamp(T)), campaign };
+        credited.0.get(&place).map_or(0, |figures| figures.get(Measure::Orders))
+    };
+    assert_eq!([0, 7, 8].map(sold), [1, 0, 0]);
+    assert_eq!(
+        figures(&[&other], &settings()).get(Measure::Impressions),
+        5,
+        "the same touch again is no other"
+    );
 }
 
 #[test]
@@ -294,7 +352,7 @@ fn people_are_counted_by_the_day_and_never_pay_unseen() {
     for (order, at) in [(1, T + 1), (2, T + 2), (3, T + DAY), (4, T + 3 * DAY)] {
         person.buy(bought(order, at));
     }
-    let ledger = reckon(&[&person], &settings(), ALWAYS);
+    let ledger = reckon(&[&person], &settings(), &names(), ALWAYS);
     let of = |day: i64, measure| {
         let place = Place { hour: hour_of(Timestamp(T + day * DAY)), campaign: 0 };
         ledger.0.get(&place).map_or(0, |figures| figures.get(measure))
@@ -329,7 +387,7 @@ fn what_is_closed_is_looked_at_and_not_counted() {
     person.buy(bought(2, open.0));
     let other = trail(&[shown(open.0 - 5)]);
     person.touch(shown(open.0 + 5));
-    let sum = sum(&reckon(&[&person, &other], &settings(), open));
+    let sum = sum(&reckon(&[&person, &other], &settings(), &names(), open));
     let own = [Measure::Clicks, Measure::Orders, Measure::Impressions, Measure::ScrapDuplicate];
     assert_eq!(own.map(|measure| sum.get(measure)), [1, 1, 1, 1]);
 }
@@ -358,7 +416,7 @@ fn trails_are_bounded_and_what_makes_room_is_the_oldest() {
     for number in 0..MAX_FACTS as i64 + 50 {
         facts.prune(open, context);
         facts.buy(bought(number as u128 + 1, T + number));
-        facts.say(Word { at: Timestamp(T + number), id: 1, granted: number != 49 });
+        facts.say(Word { at: Timestamp(T + number), is_withdrawn: number == 49 });
         facts.reach(Milestone { order: Key(1), accepted: number % 2 == 0, at: Timestamp(T) });
     }
     assert_eq!(count(&facts, Measure::Orders), MAX_FACTS as i64);
@@ -398,20 +456,20 @@ fn pruning_keeps_what_can_still_matter() {
     let mut old =
         trail(&[shown(context.0 - 1), shown(context.0), Touch { product: Scope(5), ..shown(T + 5) }]);
     for (at, granted) in [(context.0 - 9, true), (context.0 - 8, false)] {
-        old.say(Word { at: Timestamp(at), id: 1, granted });
+        old.say(Word { at: Timestamp(at), is_withdrawn: !granted });
     }
     old.buy(Bought { until: Timestamp(T - 1), ..bought(1, T - 2 * DAY) });
     old.buy(Bought { until: Timestamp(T + 9), ..bought(2, T - 2 * DAY) });
     old.reach(Milestone { order: Key(9), accepted: true, at: Timestamp(context.0 - 1) });
     let settings = LineSettings { duplicate_window_us: DAY, ..settings() };
-    let before = reckon(&[&old], &settings, open);
+    let before = reckon(&[&old], &settings, &names(), open);
     old.prune(open, context);
-    assert_eq!(reckon(&[&old], &settings, open), before, "nothing that is open changes");
+    assert_eq!(reckon(&[&old], &settings, &names(), open), before, "nothing that is open changes");
     assert_eq!((old.bought(Key(1)), old.bought(Key(2)).is_some()), (None, true));
     assert_eq!(figures(&[&old], &settings).get(Measure::Impressions), 2);
     assert_eq!(sum(&before).get(Measure::ScrapPurchased), 1);
     old.unbuy(Key(2));
-    let sum = sum(&reckon(&[&old], &settings, open));
+    let sum = sum(&reckon(&[&old], &settings, &names(), open));
     assert_eq!(sum.get(Measure::ScrapUnconsented), 1, "the last word before the context still holds");
 }
 

@@ -15,10 +15,10 @@ use engage::{
 };
 use engine::{AnyTable, Tables, Value};
 use generate::{
-    BASE, DAY_US, END, Fact, Flaw, HOUR_US, Rules, What, any_facts, any_rules, arrange, same_goods,
+    BASE, DAY_US, END, Fact, Flaw, HOUR_US, Rules, What, any_facts, any_rules, arrange, crowded, same_goods,
 };
 use model::event::OrderChange;
-use model::id::{Position, Timestamp};
+use model::id::{Key, Position, Timestamp};
 use model::line::{Figures, LineSettings, Measure, NANO, Rate, Span};
 use model::record::{Record, RecordKind};
 use model::suppression::SuppressionSettings;
@@ -250,6 +250,27 @@ proptest! {
             }
             finish(&mut merged);
             prop_assert_eq!(&shown, &figures(&mut merged), "links at the end: {}", at_the_end);
+        }
+    }
+
+    /// Which of the things of one instant comes first is told by what they are, not by what arrived first, nor by the keys
+    /// under which an installation keeps them.
+    #[test]
+    fn what_happens_at_one_instant_has_an_order_of_its_own(
+        (facts, rules) in scene(60), keys in prop::collection::vec(any::<u32>(), 60),
+    ) {
+        let facts = crowded(facts);
+        let expected = expected(&facts, &rules);
+        for (round, salt) in [0_u128, u128::MAX >> 1].into_iter().enumerate() {
+            let mut wished: Vec<usize> = (0..facts.len()).collect();
+            wished.sort_by_key(|index| keys[*index].rotate_left(16 * round as u32));
+            let mut shard = shard(&rules);
+            for (step, index) in arrange(&facts, wished).into_iter().enumerate() {
+                let body = facts[index].encode_under(index, Key(salt ^ (index as u128 + 1)));
+                shard.apply(RecordKind::EVENT, body, Timestamp(END + step as i64));
+            }
+            finish(&mut shard);
+            agree(&figures(&mut shard), &expected)?;
         }
     }
 

@@ -4,7 +4,7 @@ use crate::event::{Event, EventKind};
 use crate::feature::{Value, json_value};
 use crate::id::{Key, Timestamp};
 use crate::line::settings::LineSettings;
-use crate::line::trail::{Milestone, Touch, TouchKind};
+use crate::line::trail::{Milestone, Touch, TouchKind, tie};
 use crate::normalise::trimmed;
 use crate::suppression::Scope;
 use std::borrow::Cow;
@@ -16,6 +16,8 @@ pub const MAX_CAMPAIGN_BYTES: usize = 64;
 const MAX_COST_MICRO: i64 = 1_000_000 * 1_000_000;
 const HALF_HOUR_US: i64 = 1_800 * 1_000_000;
 
+/// The property under which a redacted event says what its message id was good for: see [`tie`].
+const TIE: &str = "message_sha256";
 const ELSEWHERE: [&str; 4] = ["Ad Impression", "Ad Click", "Email Opened", "Email Link Clicked"];
 const CONFIRMATIONS: [&str; 2] = ["Order Confirmation Queued", "Order Confirmation Accepted"];
 /// Properties that say that an impression was in vain, and with which value.
@@ -63,10 +65,10 @@ pub fn noted<'a>(event: &Event<'a>, at: Timestamp, settings: &LineSettings) -> O
         }
         _ => return None,
     };
-    let mut touch = Touch::plain(at, event.dedup_key.0 as u64, kind);
     if !kind.is_shown() {
-        return Some(Noted::Touch(touch, "".into()));
+        return Some(Noted::Touch(Touch::plain(at, 0, kind), "".into()));
     }
+    let mut touch = Touch { source: event.source, ..Touch::plain(at, tie_of(event), kind) };
     let properties = event.properties;
     let named = text(properties, &["campaign_id"]).or_else(|| text(event.context, &["campaign", "name"]));
     let name = shortened(named.unwrap_or_default());
@@ -92,9 +94,18 @@ pub fn noted<'a>(event: &Event<'a>, at: Timestamp, settings: &LineSettings) -> O
     Some(Noted::Touch(touch, name))
 }
 
-/// What of an event's properties and context the line reads, as properties: what remains of them when the event is
-/// redacted, so that a replay comes to the same figures. A campaign, a cost and an order's id name nobody. Empty for
-/// events that the line reads nothing of.
+/// The number of an event among others at its instant. A redacted event has no message id, and says the number itself.
+fn tie_of(event: &Event<'_>) -> u64 {
+    if !event.message_id.is_empty() {
+        return tie(event.message_id);
+    }
+    let said = text(event.properties, &[TIE]);
+    said.and_then(|digits| u64::from_str_radix(&digits, 16).ok()).unwrap_or_default()
+}
+
+/// What of an event the line reads, as properties: what remains of them when the event is redacted, so that a replay comes
+/// to the same figures. A campaign, a cost, an order's id and the number of a message name nobody. Empty for events that
+/// the line reads nothing of.
 pub fn kept_properties(event: &Event<'_>) -> String {
     if event.kind != EventKind::Track
         || !(ELSEWHERE.contains(&event.name) || CONFIRMATIONS.contains(&event.name))
@@ -110,8 +121,9 @@ pub fn kept_properties(event: &Event<'_>) -> String {
         ("cost", named(&["cost"])),
         ("currency", named(&["currency"])),
     ];
+    let tie = ELSEWHERE.contains(&event.name).then(|| format!("{:016x}", tie_of(event)).into());
     let mut kept = String::new();
-    for (name, text) in texts {
+    for (name, text) in texts.into_iter().chain([(TIE, tie)]) {
         if let Some(text) = text {
             let _ = write!(kept, "{}\"{name}\":", if kept.is_empty() { '{' } else { ',' });
             quote(&text, &mut kept);

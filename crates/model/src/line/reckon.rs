@@ -5,7 +5,7 @@ use crate::attribution::last_touch;
 use crate::id::{Key, Timestamp};
 use crate::line::figures::{Ledger, Measure, Place, SCRAP, Span};
 use crate::line::settings::LineSettings;
-use crate::line::trail::{Bought, Milestone, Touch, TouchKind, Trail, Word, Worth};
+use crate::line::trail::{Bought, CampaignNames, Milestone, Touch, TouchKind, Trail, Word, Worth};
 use crate::suppression::Scope;
 use std::collections::BTreeSet;
 
@@ -54,26 +54,31 @@ struct Person<'a> {
 }
 
 /// The figures of one person, from the trails of all their nodes. Touches and orders before `open_from` are looked at
-/// and not counted.
-pub fn reckon(trails: &[&Trail], settings: &LineSettings, open_from: Timestamp) -> Ledger {
+/// and not counted. `names` are those of the campaigns.
+pub fn reckon(
+    trails: &[&Trail],
+    settings: &LineSettings,
+    names: &CampaignNames,
+    open_from: Timestamp,
+) -> Ledger {
     let mut ledger = Ledger::default();
     if trails.iter().all(|trail| trail.is_empty()) {
         return ledger;
     }
-    let person = Person::of(trails, settings);
+    let person = Person::of(trails, settings, names);
     let days = person.touches(open_from, &mut ledger);
     person.orders(open_from, &days, &mut ledger);
     ledger
 }
 
 impl<'a> Person<'a> {
-    fn of(trails: &[&'a Trail], settings: &'a LineSettings) -> Self {
+    fn of(trails: &[&'a Trail], settings: &'a LineSettings, names: &CampaignNames) -> Self {
         let mut seen: Vec<Seen<'a>> =
             Vec::with_capacity(trails.iter().map(|trail| trail.touches.len()).sum());
         for (node, trail) in trails.iter().enumerate() {
             seen.extend(trail.touches.iter().map(|touch| Seen { node, touch }));
         }
-        seen.sort_by_key(|seen| (seen.touch.at, seen.touch.id, seen.touch.kind, seen.touch.campaign));
+        seen.sort_by(|one, other| one.touch.before(other.touch, names));
         // The half hour that somebody spent under two identifiers is one.
         seen.dedup_by(|one, other| {
             one.touch.kind == TouchKind::Session
@@ -150,7 +155,7 @@ impl<'a> Person<'a> {
             return Some(3);
         }
         let before = self.words.partition_point(|word| word.at <= touch.at);
-        if before.checked_sub(1).and_then(|last| self.words.get(last)).is_some_and(|word| !word.granted) {
+        if before.checked_sub(1).and_then(|last| self.words.get(last)).is_some_and(|word| word.is_withdrawn) {
             return Some(4);
         }
         let mut earlier = self.earlier(index, touch.at.plus_us(-self.settings.duplicate_window_us));

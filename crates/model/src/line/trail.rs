@@ -3,6 +3,8 @@
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::id::{Key, Timestamp};
 use crate::suppression::{MAX_PURCHASE_SCOPES, Scope};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// The most touches of one node; the oldest make room and stay counted as they were.
 pub const MAX_TOUCHES: usize = 512;
@@ -11,7 +13,18 @@ pub const MAX_SCOPES: usize = 8_192;
 /// The most purchases, words about consent, and milestones of one node, each.
 pub const MAX_FACTS: usize = 256;
 
-/// What somebody did or was shown. Numbers are stored: never change one.
+/// Names of campaigns by number, see [`crate::line::campaign`].
+pub type CampaignNames = BTreeMap<u64, Box<str>>;
+
+/// The number by which touches at the same instant are told apart: the first eight bytes of the SHA-256 of the message id,
+/// as a big-endian number. Everybody can compute it; it is short, and it stays when a message id has to go.
+pub fn tie(message_id: &str) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, message_id.as_bytes());
+    digest.as_ref().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What somebody did or was shown, in the order in which touches of one instant are taken. Numbers are stored: never change
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TouchKind {
@@ -61,10 +74,13 @@ impl TouchKind {
 pub struct Touch {
     /// The event's clamped time.
     pub at: Timestamp,
-    /// From the event's identity; breaks ties, and makes a touch the same touch.
-    pub id: u64,
     /// What it was.
     pub kind: TouchKind,
+    /// [`tie`] of its message id; of a session the number of its half hour; 0 of steps towards an order, where two at one
+    /// instant are as good as one.
+    pub id: u64,
+    /// The number of the write key that it came with; 0 of sessions and steps.
+    pub source: u32,
     /// Which campaign, see [`campaign`]; 0 is none.
     pub campaign: u64,
     /// The advertised product and its category; [`Scope::EVERYTHING`] where none was named.
@@ -88,11 +104,31 @@ impl Touch {
         self.kind.is_shown() && !self.invalid
     }
 
+    /// Which of two touches comes first: the earlier; at the same instant by kind, by the name of the campaign as bytes,
+    /// by message id, and by write key. Nothing of it is a secret or depends on what arrived first, so anybody can tell it
+    /// from the raw events. `names` are the campaigns' by number; 0, which is none, has none.
+    pub fn before(&self, other: &Self, names: &CampaignNames) -> Ordering {
+        let name = |touch: &Self| names.get(&touch.campaign).map_or("", |name| name);
+        let named = || {
+            if self.campaign == other.campaign { Ordering::Equal } else { name(self).cmp(name(other)) }
+        };
+        (self.at, self.kind)
+            .cmp(&(other.at, other.kind))
+            .then_with(named)
+            .then_with(|| (self.id, self.source).cmp(&(other.id, other.source)))
+    }
+
+    /// What a touch is found by in a trail.
+    fn place(&self) -> (Timestamp, TouchKind, u64, u64, u32) {
+        (self.at, self.kind, self.campaign, self.id, self.source)
+    }
+
     pub(crate) fn plain(at: Timestamp, id: u64, kind: TouchKind) -> Self {
         Self {
             at,
-            id,
             kind,
+            id,
+            source: 0,
             campaign: 0,
             product: Scope::EVERYTHING,
             category: Scope::EVERYTHING,
@@ -130,15 +166,13 @@ pub enum Worth {
     Unpriced,
 }
 
-/// A word about consent to advertising.
+/// A word about consent to advertising. Of two at the same instant the later is the one that withdraws it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
     /// When.
     pub at: Timestamp,
-    /// Breaks ties.
-    pub id: u64,
-    /// Given, or withdrawn.
-    pub granted: bool,
+    /// Withdrawn, or else given.
+    pub is_withdrawn: bool,
 }
 
 /// How far the confirmation of an order came.
@@ -155,7 +189,7 @@ pub struct Milestone {
 /// See the module. Nothing here depends on the order in which events came, as long as nothing had to make room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail {
-    /// Sorted by time and id.
+    /// Sorted by time, kind, number of the campaign, id and write key.
     pub(crate) touches: Vec<Touch>,
     /// Sorted by order.
     pub(crate) bought: Vec<Bought>,
@@ -214,7 +248,7 @@ impl Trail {
 
     /// Takes in a touch.
     pub fn touch(&mut self, touch: Touch) {
-        if let Err(place) = self.touches.binary_search_by_key(&(touch.at, touch.id), |own| (own.at, own.id)) {
+        if let Err(place) = self.touches.binary_search_by_key(&touch.place(), Touch::place) {
             self.touches.reserve(1);
             self.touches.insert(place, touch);
         }
@@ -281,8 +315,9 @@ impl Trail {
         encoder.varint(self.touches.len() as u64);
         for touch in &self.touches {
             encoder.signed(touch.at.0);
-            encoder.u64(touch.id);
             encoder.u8(touch.kind as u8);
+            encoder.u64(touch.id);
+            encoder.varint(u64::from(touch.source));
             let flags = u8::from(touch.campaign != 0)
                 | u8::from(touch.product != Scope::EVERYTHING) << 1
                 | u8::from(touch.category != Scope::EVERYTHING) << 2
@@ -317,8 +352,7 @@ impl Trail {
         encoder.varint(self.words.len() as u64);
         for word in &self.words {
             encoder.signed(word.at.0);
-            encoder.u64(word.id);
-            encoder.bool(word.granted);
+            encoder.bool(word.is_withdrawn);
         }
         encoder.varint(self.milestones.len() as u64);
         for one in &self.milestones {
@@ -338,8 +372,8 @@ impl Trail {
             trail.bought.push(decode_bought(decoder)?);
         }
         for _ in 0..decoder.count()? {
-            let (at, id) = (Timestamp(decoder.signed()?), decoder.u64()?);
-            trail.words.push(Word { at, id, granted: decoder.bool()? });
+            let at = Timestamp(decoder.signed()?);
+            trail.words.push(Word { at, is_withdrawn: decoder.bool()? });
         }
         for _ in 0..decoder.count()? {
             let (order, accepted) = (Key(decoder.u128()?), decoder.bool()?);
@@ -350,8 +384,10 @@ impl Trail {
 }
 
 fn decode_touch(decoder: &mut Decoder<'_>) -> Result<Touch, DecodeError> {
-    let (at, id) = (Timestamp(decoder.signed()?), decoder.u64()?);
+    let at = Timestamp(decoder.signed()?);
     let kind = TouchKind::from_u8(decoder.u8()?)?;
+    let id = decoder.u64()?;
+    let source = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
     let flags = decoder.u8()?;
     let mut numbers = [0; 3];
     for (bit, number) in numbers.iter_mut().enumerate() {
@@ -362,8 +398,9 @@ fn decode_touch(decoder: &mut Decoder<'_>) -> Result<Touch, DecodeError> {
     let [campaign, product, category] = numbers;
     Ok(Touch {
         at,
-        id,
         kind,
+        id,
+        source,
         campaign,
         product: Scope(product),
         category: Scope(category),

@@ -241,6 +241,14 @@ pub fn any_facts(most: usize) -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
+/// The same facts within three instants, so that nearly everything happens together with something else.
+pub fn crowded(mut facts: Vec<Fact>) -> Vec<Fact> {
+    for fact in &mut facts {
+        fact.at = BASE + DAY_US + (fact.at / HOUR_US) % 3 * DAY_US / 4;
+    }
+    agree(facts)
+}
+
 fn settle(fact: &mut Fact) {
     let named = fact.ids.iter().any(|id| id.0 == IdentifierKind::EMAIL);
     let confirms = matches!(fact.what, What::Confirmation { .. });
@@ -360,6 +368,12 @@ impl Fact {
 
     /// The stored event, as the door would hand it in. `number` is its identity.
     pub fn encode(&self, number: usize) -> Vec<u8> {
+        self.encode_under(number, Key(1 << 100 | (number as u128 + 1)))
+    }
+
+    /// The same in an installation whose secret makes `dedup_key` of its message id.
+    pub fn encode_under(&self, number: usize, dedup_key: Key) -> Vec<u8> {
+        let message_id = format!("message {number}");
         let mut identifiers = Identifiers::default();
         for id in &self.ids {
             identifiers.push(Identifier { kind: id.0.0, key: id.key(), value: b"value" });
@@ -394,8 +408,8 @@ impl Fact {
             source: 1,
             from_server: self.server,
             value_counts: self.counts,
-            dedup_key: Key(1 << 100 | (number as u128 + 1)),
-            message_id: "message",
+            dedup_key,
+            message_id: &message_id,
             occurred_at: Timestamp(self.at),
             name: self.name(),
             identifiers,

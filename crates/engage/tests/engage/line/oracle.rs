@@ -160,11 +160,25 @@ fn evidence(facts: &[Fact], number: u8) -> Vec<Evidence> {
     all
 }
 
+/// The places of `message 0`, `message 1` and so on in the order of their SHA-256, as another program counted them:
+/// `sorted(range(128), key=lambda n: hashlib.sha256(f"message {n}".encode()).digest())` in Python, turned round.
+const MESSAGE_RANKS: [u8; 128] = [
+    58, 82, 63, 125, 15, 114, 42, 44, 53, 102, 85, 74, 78, 48, 117, 38, 7, 22, 59, 26, 89, 47, 95, 72, 67,
+    64, 25, 76, 101, 29, 14, 56, 113, 90, 80, 0, 60, 91, 28, 84, 124, 57, 105, 106, 2, 83, 123, 103, 88, 37,
+    115, 120, 35, 93, 65, 118, 1, 45, 96, 16, 34, 6, 66, 71, 86, 17, 110, 126, 75, 107, 111, 12, 119, 10, 50,
+    97, 94, 81, 21, 116, 46, 122, 8, 39, 61, 4, 112, 127, 24, 23, 20, 3, 19, 30, 41, 77, 73, 52, 62, 108, 87,
+    13, 92, 104, 100, 36, 54, 43, 51, 109, 9, 98, 27, 32, 70, 33, 99, 79, 121, 55, 69, 5, 18, 68, 40, 31, 11,
+    49,
+];
+
+/// Where a thing is in the order of its instant: what it is, the campaign's name, the message.
+type Rank = (i64, usize, &'static str, u8);
+
 /// One thing that a person saw, clicked or opened, or a half hour on the site.
 #[derive(Clone)]
 struct Touch {
     at: i64,
-    number: usize,
+    rank: Rank,
     node: Id,
     name: &'static str,
     campaign: &'static str,
@@ -215,7 +229,7 @@ fn touches(facts: &[(usize, &Fact)], rules: &Rules) -> Vec<Touch> {
         if let What::Seen { name, campaign, flaw, .. } = &fact.what {
             all.push(Touch {
                 at: fact.at,
-                number: *number,
+                rank: rank(fact, *number),
                 node: node(fact),
                 name,
                 campaign: campaign_name(*campaign),
@@ -228,10 +242,17 @@ fn touches(facts: &[(usize, &Fact)], rules: &Rules) -> Vec<Touch> {
     for half in halves {
         let at = half * HOUR_US / 2;
         let node = node(facts[0].1);
-        all.push(Touch { at, number: usize::MAX, node, name: "session", campaign: "", valid: true });
+        let rank = (at, ATTENTION.len(), "", 0);
+        all.push(Touch { at, rank, node, name: "session", campaign: "", valid: true });
     }
-    all.sort_by_key(|touch| (touch.at, touch.number));
+    all.sort_by_key(|touch| touch.rank);
     all
+}
+
+fn rank(fact: &Fact, number: usize) -> Rank {
+    let What::Seen { name, campaign, .. } = fact.what else { panic!("{fact:?} is no touch") };
+    let kind = ATTENTION.iter().position(|own| *own == name).unwrap();
+    (fact.at, kind, campaign_name(campaign), MESSAGE_RANKS[number])
 }
 
 impl Someone<'_> {
@@ -286,7 +307,7 @@ impl Someone<'_> {
                 touch.name == "Ad Impression"
                     && touch.valid
                     && touch.campaign == campaign
-                    && (touch.at, touch.number) < (fact.at, *number)
+                    && touch.rank < rank(fact, *number)
             };
             let earlier: Vec<&Touch> = self.touches.iter().filter(before).collect();
             let crowd = earlier.iter().filter(|touch| fact.at - touch.at < self.rules.cap_us).count();
@@ -326,15 +347,13 @@ impl Someone<'_> {
         self.evidence.iter().filter(hit).map(|one| at - one.at).min()
     }
 
-    /// The last word that counts: a browser's consent is none.
+    /// The last word that counts: a browser's consent is none. Of several at one instant, a no is the last.
     fn withdrew(&self, at: i64) -> bool {
-        let words = self.facts.iter().filter_map(|(number, fact)| match fact.what {
-            What::Word(granted) if fact.at <= at && (fact.server || !granted) => {
-                Some((fact.at, *number, granted))
-            }
+        let words = self.facts.iter().filter_map(|(_, fact)| match fact.what {
+            What::Word(granted) if fact.at <= at && (fact.server || !granted) => Some((fact.at, !granted)),
             _ => None,
         });
-        words.max().is_some_and(|(_, _, granted)| !granted)
+        words.max().is_some_and(|(_, withdrawn)| withdrawn)
     }
 
     fn credited(&self, at: i64) -> Option<&Touch> {

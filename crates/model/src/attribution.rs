@@ -1,13 +1,20 @@
 //! Which touch an order is credited to, and how channels share what they sold together.
 //!
-//! [`last_touch`] is what the line goes by: streaming, one answer per order. It splits observed credit and proves no
-//! cause; neither do the other models.
+//! [`last_touch`] is what the line goes by: streaming, one answer per order. [`Paths`] is for whoever has whole paths and
+//! wants to compare models. All of them split observed credit; none proves a cause.
+
+mod shares;
+
+pub use shares::{
+    MAX_CHANNEL_BYTES, MAX_CHANNELS, MAX_PATH_TOUCHES, MAX_TOTAL, PathError, Paths, Share, Shares,
+};
 
 use crate::id::Timestamp;
 use crate::line::{LineSettings, Touch, TouchKind};
 
 /// The touch that an order at `at` is credited to: the last click on an ad or in a mail that is recent enough, else the
-/// last view of one, else the last session. What was invalid or could not be seen earns nothing. `touches` are a person's, by time and id. `None`: nothing came before it.
+/// last view of one, else the last session. What was invalid or could not be seen earns nothing. `touches` are a
+/// person's, as [`Touch::before`] has them. `None`: nothing came before it.
 pub fn last_touch<'t>(
     touches: impl DoubleEndedIterator<Item = &'t Touch> + Clone,
     at: Timestamp,

@@ -69,6 +69,7 @@ fn main() {
         now: Arc::new(|| Timestamp(1_795_304_740_000_000)),
         fresh: Arc::new(|| [0; 16]),
         fallback: None,
+        tracer: None,
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())

@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         now: Arc::new(now),
         fresh: Arc::new(move || u128::from(made.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
         fallback: Some(Arc::new(SettingsCalls)),
+        tracer: None,
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(body).map(|_| ())

@@ -11,7 +11,9 @@ mod ingest;
 mod reply;
 mod route;
 mod server;
+mod trace;
 
 pub use cors::{allow, preflight};
 pub use reply::Body;
 pub use server::{Counters, Door, DoorError, DoorOptions, Fallback, OpenDoor, Spawn};
+pub use trace::{Trace, Tracer};

@@ -6,6 +6,7 @@ use crate::http::cors;
 use crate::http::reply::{self, Body, Refusal};
 use crate::http::route::{self, Route};
 use crate::http::server::Shared;
+use crate::http::trace::Trace;
 use crate::settings::DoorSettings;
 use crate::sink::Done;
 use crate::wire::{Call, Encoding, Envelope, Sender};
@@ -50,12 +51,21 @@ pub(crate) async fn answer(
         return cors::preflight(request.headers(), &settings.cors);
     }
     let (head, mut incoming) = request.into_parts();
-    let mut response = if head.method != Method::POST {
+    let is_post = head.method == Method::POST;
+    let has_events = is_post && route != Route::SdkMetrics;
+    let trace = shared.door.tracer.as_ref().filter(|_| has_events).and_then(|tracer| tracer.begin(&head));
+    let mut response = if !is_post {
         reply::only_post()
     } else {
         let received = receive(&shared, &settings, route, &head, &mut incoming);
         let outcome = match at_once_or_within(shared.options.body_timeout, received).await {
-            Ok(Ok(received)) => take(&shared, completions, &settings, call, &head, peer, received).await,
+            Ok(Ok(mut received)) => {
+                if let Some(trace) = &trace {
+                    trace.received(received.sent_bytes);
+                    received.trace = Some(Arc::clone(trace));
+                }
+                take(&shared, completions, &settings, call, &head, peer, received).await
+            }
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => {
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body came too slowly"))
@@ -67,6 +77,9 @@ pub(crate) async fn answer(
         outcome.unwrap_or_else(|refusal| refusal.response())
     };
     cors::allow(&head.headers, &settings.cors, &mut response);
+    if let Some(trace) = trace {
+        trace.answered(response.status().as_u16());
+    }
     response
 }
 
@@ -86,6 +99,10 @@ struct Received {
     presented_key: Option<String>,
     reserved: Reserved,
     drop_it: bool,
+    /// Its length as it was sent.
+    sent_bytes: usize,
+    /// Who follows the request.
+    trace: Option<Arc<dyn Trace>>,
 }
 
 /// Reads the body, after the head has been judged. What is left of a refused body is read and dropped.
@@ -113,7 +130,15 @@ async fn receive_judged(
     let mut reserved = Reserved::none_of(&shared.budget);
     if route == Route::SdkMetrics {
         body::drain(incoming).await;
-        return Ok(Received { plain: Bytes::new(), presented_key: None, reserved, drop_it: true });
+        let plain = Bytes::new();
+        return Ok(Received {
+            plain,
+            presented_key: None,
+            reserved,
+            drop_it: true,
+            sent_bytes: 0,
+            trace: None,
+        });
     }
     let presented_key = route::presented_key(route, &head.uri, &head.headers)?;
     if let Some(presented) = &presented_key {
@@ -122,9 +147,10 @@ async fn receive_judged(
     let bytes_max = settings.limits.body_bytes_max;
     let gzip = is_gzip(&head.headers)?;
     let sent = body::read(incoming, bytes_max, &mut reserved).await?;
+    let sent_bytes = sent.len();
     let plain = if gzip { body::gunzip(&sent, bytes_max, &mut reserved)? } else { sent };
     let presented_key = presented_key.map(|key| key.into_owned());
-    Ok(Received { plain, presented_key, reserved, drop_it: false })
+    Ok(Received { plain, presented_key, reserved, drop_it: false, sent_bytes, trace: None })
 }
 
 /// Turns the body into records, hands them to the sink and waits for its word.
@@ -171,7 +197,7 @@ fn submit(
     received: Received,
     tell: impl FnOnce(Verdict) + Send + 'static,
 ) -> Result<u32, Refusal> {
-    let Received { plain, presented_key, mut reserved, .. } = received;
+    let Received { plain, presented_key, mut reserved, trace, .. } = received;
     let by_head = presented_key.is_some();
     let envelope =
         Envelope::read(&plain, call, &settings.limits).map_err(|error| Refusal::of_wire(&error, !by_head))?;
@@ -197,7 +223,11 @@ fn submit(
         tell(verdict);
     });
     let count = encoded.count;
-    let sink = &shared.door.sink;
+    let followed = trace.map(|trace| {
+        trace.parsed(count);
+        trace.sink()
+    });
+    let sink = followed.as_ref().unwrap_or(&shared.door.sink);
     let submitted = match log_time {
         Some(log_time) => sink.submit_at(log_time, encoded.records, count, done),
         None => sink.submit(encoded.records, count, done),

@@ -4,6 +4,7 @@ use crate::http::body::Budget;
 use crate::http::completion::Completions;
 use crate::http::ingest;
 use crate::http::reply::Body;
+use crate::http::trace::Tracer;
 use crate::settings::SettingsCell;
 use crate::sink::Sink;
 use hyper::body::Incoming;
@@ -67,6 +68,8 @@ pub struct Door {
     pub fresh: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     /// Other paths.
     pub fallback: Option<Arc<dyn Fallback>>,
+    /// Who follows single requests, if anybody does.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// How to listen.

@@ -4,6 +4,7 @@
 
 mod answers;
 mod captured;
+mod followed;
 mod ids;
 mod limits;
 mod meaning;

@@ -1,6 +1,6 @@
 //! A door on loopback, a sink that remembers, and a client that speaks raw HTTP.
 
-use collect::http::{Door, DoorOptions, OpenDoor};
+use collect::http::{Door, DoorOptions, OpenDoor, Tracer};
 use collect::settings::{DoorSettings, SettingsCell, WriteKey, WriteKeyKind};
 use collect::sink::{Done, Sink, SinkError};
 use model::event::{Event, IdentifierKind};
@@ -90,6 +90,14 @@ impl Drop for TestDoor {
 }
 
 pub(crate) fn door(change: impl FnOnce(&mut DoorOptions, &mut DoorSettings)) -> TestDoor {
+    followed_door(change, |_| None)
+}
+
+/// A door whose requests somebody may follow; `tracer` gets the sink to pass them on to.
+pub(crate) fn followed_door(
+    change: impl FnOnce(&mut DoorOptions, &mut DoorSettings),
+    tracer: impl FnOnce(&Arc<Memory>) -> Option<Arc<dyn Tracer>>,
+) -> TestDoor {
     let memory = Arc::new(Memory {
         submissions: Mutex::default(),
         word: Mutex::new(Word::Yes),
@@ -107,6 +115,7 @@ pub(crate) fn door(change: impl FnOnce(&mut DoorOptions, &mut DoorSettings)) -> 
         now: Arc::new(|| NOW),
         fresh: Arc::new(move || u128::from(fresh.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
         fallback: None,
+        tracer: tracer(&memory),
     };
     TestDoor { open: door.open(options, &spawn).unwrap(), memory, settings }
 }

@@ -162,7 +162,19 @@ impl<'a> Decoder<'a> {
     }
 
     /// An unsigned integer written by [`Encoder::varint`].
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most are lengths, distances and counts of one byte.
+        if let [byte, rest @ ..] = self.rest
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;

@@ -19,17 +19,19 @@ mod cell;
 mod facts;
 mod json;
 mod states;
+mod times;
 pub mod value;
 pub mod window;
 
-pub use cell::{DISTINCT_HASHES, MAX_TIMES};
+pub use cell::DISTINCT_HASHES;
 pub use facts::{EVENT_ALIASES, KNOWN_PROPERTIES, Property, event_name};
 pub use states::FeatureStates;
+pub use times::MAX_TIMES;
 pub use value::Value;
 pub use window::Window;
 
-pub(crate) use cell::Gathered;
-pub(crate) use states::{Cursor, Occurred, Scratch, any, read};
+pub(crate) use states::{Cursor, Occurred, Scratch, any, read, times};
+pub(crate) use times::Times;
 
 use crate::audience::Filter;
 use crate::event::Event;

@@ -242,6 +242,13 @@ impl<V: Value> Table<V> {
         slot.value = Some(Box::new(value));
     }
 
+    /// Puts a row under a key that never had one: the disk is not asked.
+    pub fn insert_new(&mut self, key: Key, value: V) {
+        let slot = self.shards.entry(key);
+        self.changes.touch(self.id, key, slot);
+        slot.value = Some(Box::new(value));
+    }
+
     /// The row to be changed, made first if there is none.
     pub fn get_or_insert_with(&mut self, key: Key, make: impl FnOnce() -> V) -> Option<&mut V> {
         self.ensure_known(key);

@@ -151,7 +151,8 @@ impl System {
     /// Puts an effect into the outbox, dropping the oldest where nobody consumes.
     pub(crate) fn issue(&mut self, effect: IssuedEffect, consumed: bool) {
         let id = effect.id;
-        self.outbox.insert(outbox_key(id), OutboxRow(effect));
+        // An effect's id is its place in the log: there was none of it before.
+        self.outbox.insert_new(outbox_key(id), OutboxRow(effect));
         self.issued.insert(id);
         while !consumed && self.issued.len() > OUTBOX_UNCONSUMED_MAX {
             if let Some(oldest) = self.issued.pop_first() {

@@ -7,11 +7,15 @@
 use crate::audience::DefinitionId;
 use crate::audience::problem::Span;
 use crate::feature::value::{MICRO, number};
-use crate::feature::{self, FeatureStates, Gathered, NEVER, Property, Slot, Value};
+use crate::feature::{self, FeatureStates, NEVER, Property, Slot, Times, Value};
 use crate::id::Timestamp;
 use regex::Regex;
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::sync::Arc;
+
+/// So many further steps of a funnel are looked at without asking for memory.
+const USUAL_STEPS: usize = 3;
 
 /// The number of an instruction in its program.
 pub(crate) type At = u16;
@@ -266,32 +270,36 @@ impl<'r, S: Source> Run<'r, S> {
         (0..).map_while(move |index| source.node(index))
     }
 
-    fn times(&self, slot: u16) -> Vec<i64> {
-        match self.slot(slot).map(|slot| feature::read(slot, self.nodes(), self.now).0) {
-            Some(Gathered::Latest(times)) => times,
-            _ => Vec::new(),
-        }
+    fn times(&self, slot: u16) -> Times {
+        self.slot(slot).map_or_else(Times::default, |slot| feature::times(slot, self.nodes()))
     }
 
     /// For each time of the first step, the earliest completion after it; of those that are in time and that nothing
-    /// broke, the latest.
+    /// broke, the latest. A later start has no earlier completion, so the newest start that counts decides.
     fn completed(&self, funnel: &Funnel) -> Option<i64> {
         let (first, others) = funnel.steps.split_first()?;
         let starts = self.times(*first);
-        if starts.is_empty() {
+        if starts.newest_first().is_empty() {
             return None;
         }
-        let others: Vec<Vec<i64>> = others.iter().map(|step| self.times(*step)).collect();
-        let unless: Vec<i64> = funnel.unless.iter().flat_map(|step| self.times(*step)).collect();
-        let completion = |start: i64| {
+        let mut steps: SmallVec<[Times; USUAL_STEPS]> = SmallVec::new();
+        for step in others {
+            let times = self.times(*step);
+            if times.newest_first().is_empty() {
+                return None;
+            }
+            steps.push(times);
+        }
+        let unless: SmallVec<[Times; USUAL_STEPS]> =
+            funnel.unless.iter().map(|step| self.times(*step)).collect();
+        starts.newest_first().iter().find_map(|start| {
             let end = start.saturating_add(funnel.within_us);
-            let last = others.iter().try_fold(start, |before, times| {
-                times.iter().copied().filter(|at| *at > before && *at <= end).min()
-            })?;
-            let broken = unless.iter().any(|at| (start..=end).contains(at));
+            let last = steps
+                .iter()
+                .try_fold(*start, |before, times| times.earliest_after(before).filter(|at| *at <= end))?;
+            let broken = unless.iter().any(|times| times.any_within(*start, end));
             (!broken).then_some(last)
-        };
-        starts.into_iter().filter_map(completion).max()
+        })
     }
 }
 

@@ -5,14 +5,13 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::feature::Aggregation;
+use crate::feature::times::{MAX_TIMES, Times};
 use crate::feature::value::{MAX_VALUE_BYTES, MICRO, Value, number};
 use crate::id::Timestamp;
 use std::borrow::Cow;
 
 /// How many of the smallest hashes a distinct count keeps; it is exact below this many.
 pub const DISTINCT_HASHES: usize = 64;
-/// How many of the latest occurrences a step of a funnel keeps, per node and per profile.
-pub const MAX_TIMES: usize = 16;
 
 const BOOL: u8 = 1;
 const NUMBER: u8 = 2;
@@ -111,7 +110,7 @@ pub(crate) enum Gathered<'a> {
     First(Option<(i64, &'a [u8])>),
     Last(Option<(i64, &'a [u8])>),
     Smallest(Vec<u64>),
-    Latest(Vec<i64>),
+    Latest(Box<Times>),
 }
 
 impl<'a> Gathered<'a> {
@@ -124,7 +123,7 @@ impl<'a> Gathered<'a> {
             Aggregation::First => Self::First(None),
             Aggregation::Last => Self::Last(None),
             Aggregation::Distinct => Self::Smallest(Vec::new()),
-            Aggregation::Times => Self::Latest(Vec::new()),
+            Aggregation::Times => Self::Latest(Box::default()),
         }
     }
 
@@ -166,27 +165,7 @@ impl<'a> Gathered<'a> {
                 }
                 hashes.truncate(DISTINCT_HASHES);
             }
-            Self::Latest(times) => {
-                let count = bounded(decoder.count()?, MAX_TIMES)?;
-                times.reserve(count);
-                let mut at = 0_i64;
-                for index in 0..count {
-                    at = if index == 0 {
-                        decoder.signed()?
-                    } else {
-                        at.saturating_sub_unsigned(decoder.varint()?)
-                    };
-                    match times.last() {
-                        Some(last) if *last <= at => {
-                            if let Err(place) = times.binary_search_by(|own| at.cmp(own)) {
-                                times.insert(place, at);
-                            }
-                        }
-                        _ => times.push(at),
-                    }
-                }
-                times.truncate(MAX_TIMES);
-            }
+            Self::Latest(times) => times.add(decoder)?,
         }
         Ok(())
     }
@@ -209,17 +188,7 @@ impl<'a> Gathered<'a> {
                     encoder.u64(*hash);
                 }
             }
-            Self::Latest(times) => {
-                encoder.varint(times.len() as u64);
-                let mut later = None;
-                for at in times {
-                    match later {
-                        None => encoder.signed(*at),
-                        Some(later) => encoder.varint(at.abs_diff(later)),
-                    }
-                    later = Some(*at);
-                }
-            }
+            Self::Latest(times) => times.encode(&mut encoder),
         }
     }
 
@@ -237,7 +206,7 @@ impl<'a> Gathered<'a> {
                 None => Value::Absent,
             },
             Self::Smallest(hashes) => number(i128::from(estimate(hashes)) * i128::from(MICRO)),
-            Self::Latest(times) => time(times.first().copied()),
+            Self::Latest(times) => time(times.newest_first().first().copied()),
         }
     }
 }
@@ -276,7 +245,7 @@ pub(crate) fn skip(aggregation: Aggregation, decoder: &mut Decoder<'_>) -> Resul
     }
 }
 
-fn bounded(count: usize, most: usize) -> Result<usize, DecodeError> {
+pub(crate) fn bounded(count: usize, most: usize) -> Result<usize, DecodeError> {
     if count > most { Err(DecodeError::Unknown(count as u64)) } else { Ok(count) }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::feature::cell::{Gathered, single, skip};
+use crate::feature::times::{Times, push_time};
 use crate::feature::value::Value;
 use crate::feature::{Aggregation, FeatureId, Slot};
 use crate::id::Timestamp;
@@ -48,6 +49,7 @@ pub(crate) struct Scratch {
     /// Where in it the cell begins.
     head: usize,
     merged: Vec<u8>,
+    fresh: Vec<u8>,
 }
 
 /// An entry.
@@ -135,6 +137,16 @@ impl FeatureStates {
             return true;
         }
         let Occurred { scratch, .. } = occurred;
+        if aggregation == Aggregation::Times
+            && window.is_none()
+            && let Some(cells) = own.as_ref().and_then(|own| self.bytes.get(own.clone()))
+        {
+            scratch.merged.clear();
+            if push_time(cells, at, &mut scratch.merged) {
+                self.put_merged(place, found, slot, &scratch.merged, &mut scratch.fresh);
+                return true;
+            }
+        }
         scratch.cell.clear();
         if let Some(window) = window {
             Encoder(&mut scratch.cell).signed(window.granule(at));
@@ -146,7 +158,7 @@ impl FeatureStates {
         if let Some(changed) = own.and_then(|own| self.replace(own, aggregation, scratch)) {
             return changed;
         }
-        self.put(place, found, slot, &scratch.cell, now);
+        self.put(place, found, slot, &scratch.cell, now, (&mut scratch.merged, &mut scratch.fresh));
         true
     }
 
@@ -202,19 +214,36 @@ impl FeatureStates {
         }
     }
 
-    /// Merges cells into the entry at a place.
-    fn put(&mut self, place: Cursor, found: Option<Entry>, slot: &Slot, cells: &[u8], now: Timestamp) {
-        let mut merged = Vec::with_capacity(cells.len() + SLACK_BYTES);
-        let (own, replaced) = match &found {
-            Some(entry) => (self.bytes.get(entry.cells.clone()).unwrap_or_default(), entry.cells.end),
-            None => (&[][..], place.offset),
-        };
-        merge_cells(slot, own, cells, now, &mut merged);
-        let mut fresh = Vec::with_capacity(merged.len() + 16);
-        let mut encoder = Encoder(&mut fresh);
+    /// Merges cells into the entry at a place, in memory that is used again.
+    fn put(
+        &mut self,
+        place: Cursor,
+        found: Option<Entry>,
+        slot: &Slot,
+        cells: &[u8],
+        now: Timestamp,
+        (merged, fresh): (&mut Vec<u8>, &mut Vec<u8>),
+    ) {
+        let own = found.as_ref().and_then(|entry| self.bytes.get(entry.cells.clone())).unwrap_or_default();
+        merged.clear();
+        merge_cells(slot, own, cells, now, merged);
+        self.put_merged(place, found, slot, merged, fresh);
+    }
+
+    /// Makes these the cells of the entry at a place.
+    fn put_merged(
+        &mut self,
+        place: Cursor,
+        found: Option<Entry>,
+        slot: &Slot,
+        merged: &[u8],
+        fresh: &mut Vec<u8>,
+    ) {
+        fresh.clear();
+        let mut encoder = Encoder(fresh);
         encoder.varint(u64::from(slot.id.0.wrapping_sub(place.before)));
-        encoder.bytes(&merged);
-        let mut end = replaced;
+        encoder.bytes(merged);
+        let mut end = found.as_ref().map_or(place.offset, |entry| entry.cells.end);
         if found.is_none()
             && let Some(next) = self.entry(place)
         {
@@ -225,22 +254,36 @@ impl FeatureStates {
                 encoder.varint(u64::from(next.id.wrapping_sub(slot.id.0)));
             }
         }
-        let grown = (self.bytes.len() + fresh.len()).saturating_sub(end - place.offset);
-        if grown > self.bytes.capacity() {
-            self.bytes.reserve_exact(grown + SLACK_BYTES - self.bytes.len());
+        self.replace_bytes(place.offset..end, fresh);
+    }
+
+    /// What [`Vec::splice`] does, without memory of its own.
+    fn replace_bytes(&mut self, range: Range<usize>, fresh: &[u8]) {
+        let (before, after) = (self.bytes.len(), self.bytes.len() + fresh.len() - range.len());
+        if after > self.bytes.capacity() {
+            self.bytes.reserve_exact(after + SLACK_BYTES - before);
         }
-        self.bytes.splice(place.offset..end, fresh);
+        let end = range.start + fresh.len();
+        if after > before {
+            self.bytes.resize(after, 0);
+        }
+        self.bytes.copy_within(range.end..before, end);
+        self.bytes.truncate(after);
+        if let Some(place) = self.bytes.get_mut(range.start..end) {
+            place.copy_from_slice(fresh);
+        }
     }
 
     /// Takes in another state of the same node: what the older part of a log gave and what the newer part gave come
     /// to what all of it would have given. `slots` are the features to take, sorted by id.
     pub(crate) fn merge(&mut self, other: &Self, slots: &[&Slot], now: Timestamp) {
         let mut cursor = Cursor::default();
+        let (mut merged, mut fresh) = (Vec::new(), Vec::new());
         for slot in slots {
             let Some(cells) = other.cells(slot.id) else { continue };
             let (place, found) = self.locate(cursor, slot.id);
             cursor = place;
-            self.put(place, found, slot, cells, now);
+            self.put(place, found, slot, cells, now, (&mut merged, &mut fresh));
         }
     }
 
@@ -426,6 +469,16 @@ pub(crate) fn read<'a>(
         _ => crate::feature::NEVER,
     };
     (gathered, next)
+}
+
+/// The latest times of a step over all nodes, newest first, each once.
+pub(crate) fn times<'a>(slot: &Slot, nodes: impl Iterator<Item = &'a FeatureStates>) -> Times {
+    let mut times = Times::default();
+    for cells in nodes.filter_map(|node| node.cells(slot.id)) {
+        // What a damaged cell gave up to the damage stays: it counts as nothing from there on.
+        let _ = times.add(&mut Decoder::new(cells));
+    }
+    times
 }
 
 /// Whether a count is above zero at `now`, and the next instant at which time alone changes that.

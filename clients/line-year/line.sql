@@ -105,27 +105,40 @@ with attention as (
 select p.*, a.campaign is not null as has_attention, coalesce(a.campaign, '') as campaign
 from purchase p left join attention a using (order_id);
 
--- The way of an order: from each step to the first of the next. Who an anonymous cart belongs to is often learnt late;
--- it changes the orders that are still open then.
+-- The way of an order, found backwards: the last that came into the cart before the last step of paying, the first step of
+-- paying after that, the last click before both; nothing of it before the first impression or the order before. Who an
+-- anonymous cart belongs to is often learnt late; it changes the orders that are still open then.
 create table journey as
 with impressions as (
     select c.order_id, min(t.at_us) as impression_us
     from credited c join touch t using (person)
     where not t.is_click and not t.is_invalid and c.at_us - t.at_us between 0 and getvariable('click_us') group by 1
-), clicks as (
-    select c.order_id, min(t.at_us) as click_us
-    from credited c join impressions i using (order_id) join touch t using (person)
-    where t.is_click and not t.is_invalid and t.at_us between i.impression_us and c.at_us group by 1
+), earlier as (
+    select c.order_id, max(b.at_us) as taken_us
+    from credited c join credited b on b.person = c.person and b.at_us < c.at_us group by 1
+), steps as (
+    select c.order_id, f.at_us, f.name = 'Product Added' as is_cart
+    from credited c join impressions i using (order_id) left join earlier e using (order_id) join fact f using (person)
+    where f.name in ('Product Added', 'Checkout Started', 'Payment Info Entered')
+        and f.at_us between i.impression_us and c.at_us and (e.taken_us is null or f.at_us > e.taken_us)
+        and c.at_us >= f.known_us - getvariable('open_us')
+), last_pays as (
+    select order_id, max(at_us) as last_us from steps where not is_cart group by 1
 ), carts as (
-    select c.order_id, min(f.at_us) as cart_us
-    from credited c join clicks k using (order_id) join fact f using (person)
-    where f.name = 'Product Added' and f.at_us between k.click_us and c.at_us
-        and c.at_us >= f.known_us - getvariable('open_us') group by 1
+    select s.order_id, max(s.at_us) as cart_us
+    from steps s left join last_pays p using (order_id)
+    where s.is_cart and (p.last_us is null or s.at_us <= p.last_us) group by 1
 ), pays as (
-    select c.order_id, min(f.at_us) as pay_us
-    from credited c join carts k using (order_id) join fact f using (person)
-    where f.name in ('Checkout Started', 'Payment Info Entered') and f.at_us between k.cart_us and c.at_us
-        and c.at_us >= f.known_us - getvariable('open_us') group by 1
+    select s.order_id, min(s.at_us) as pay_us
+    from steps s left join carts a using (order_id)
+    where not s.is_cart and (a.cart_us is null or s.at_us >= a.cart_us) group by 1
+), clicks as (
+    select c.order_id, max(t.at_us) as click_us
+    from credited c join impressions i using (order_id) left join earlier e using (order_id)
+    left join carts a using (order_id) left join pays p using (order_id) join touch t using (person)
+    where t.is_click and not t.is_invalid
+        and t.at_us between i.impression_us and coalesce(a.cart_us, p.pay_us, c.at_us)
+        and (e.taken_us is null or t.at_us > e.taken_us) group by 1
 ), confirmations as (
     select (properties ->> '$.order_id') as order_id,
         min(at_us) filter (name = 'Order Confirmation Queued') as queued_us,

@@ -239,7 +239,7 @@ impl Step<'_> {
             let aggregate = self.state.nodes.get(node).and_then(|row| row.aggregate.as_deref());
             let purchase = aggregate.and_then(|own| own.purchases.0.iter().find(|one| one.order == key));
             let stated = order.stated.filter(|_| owns);
-            let (mut at, until, scopes, lifted) = match (purchase, kept) {
+            let (mut at, mut until, scopes, lifted) = match (purchase, kept) {
                 (Some(own), _) => (own.at, own.until, own.scopes.clone(), own.lifted),
                 (None, Some(own)) => {
                     let lifted = self.settings.suppression.refund_lifts && order.is_undone();
@@ -247,7 +247,11 @@ impl Step<'_> {
                 }
                 (None, None) => (self.now, self.now, Box::default(), false),
             };
-            at = stated.map_or(at, |stated| stated.at);
+            // The order's own time; what was bought is bought for as long as before, from then on.
+            if let Some(stated) = stated {
+                until = until.plus_us(stated.at.since_us(at));
+                at = stated.at;
+            }
             let value = if owns { worth(&order, &self.settings.line, at) } else { None };
             edits.push((node, Edit::Buy(Bought { order: key, at, until, scopes, lifted, value })));
         }

@@ -63,9 +63,9 @@ pub struct Stated {
     pub from_server: bool,
     /// The value counts.
     pub counts: bool,
-    /// When, clamped.
+    /// When: the earliest time, clamped, of all that this hand said of buying it, whichever of it arrived first.
     pub at: Timestamp,
-    /// The record that said so.
+    /// The record that said so first.
     pub position: Position,
 }
 
@@ -185,7 +185,7 @@ impl Order {
         let (first_word, displaced) = self.admit(report);
         let decides = decides(self.stated.map(|stated| stated.from_server), report.from_server, again);
         if decides {
-            // An update by the same hand changes the order, not when and whose it was.
+            // An update by the same hand changes the order, not whose it was.
             let first = self.stated.filter(|stated| stated.from_server == report.from_server);
             if first.is_none() {
                 self.owner = report.node;
@@ -195,9 +195,12 @@ impl Order {
                 currency: fact.currency,
                 from_server: report.from_server,
                 counts: report.counts,
-                at: first.map_or(report.at, |stated| stated.at),
+                at: first.map_or(report.at, |stated| stated.at.min(report.at)),
                 position: first.map_or(report.position, |stated| stated.position),
             });
+        } else if let Some(stated) = self.stated.as_mut().filter(|own| own.from_server == report.from_server)
+        {
+            stated.at = stated.at.min(report.at);
         }
         Taken { decides, first_word, displaced }
     }

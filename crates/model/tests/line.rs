@@ -346,6 +346,75 @@ fn a_journey_has_its_parts_and_its_errors() {
     assert!(figures(&[&person], &wide).span(Span::ImpressionToClick).unwrap().sum() > 6 * 86_400_000);
 }
 
+/// Each part is the time between two stations of the same order, whatever the person did for other orders or for none.
+#[test]
+fn the_parts_of_a_journey_are_of_the_same_order() {
+    use TouchKind::{Cart, Click, Impression, Pay};
+    let order = T + 10 * DAY;
+    // What there was so many seconds before the order, orders before it, and then: impression to click, click to cart, cart
+    // to pay, pay to capture, in seconds.
+    type Row<'a> = (&'a [(TouchKind, i64)], &'a [i64], [Option<i64>; 4]);
+    let table: [Row<'_>; 12] = [
+        (
+            &[(Impression, 90), (Click, 80), (Cart, 60), (Pay, 30)],
+            &[],
+            [Some(10), Some(20), Some(30), Some(30)],
+        ),
+        // What was bought with the order before is that order's.
+        (
+            &[(Impression, 90), (Click, 80), (Cart, 70), (Pay, 65), (Click, 40), (Cart, 30), (Pay, 10)],
+            &[64],
+            [Some(50), Some(10), Some(20), Some(10)],
+        ),
+        (
+            &[(Impression, 90), (Click, 80), (Cart, 70), (Pay, 65), (Pay, 10)],
+            &[64],
+            [None, None, None, Some(10)],
+        ),
+        (&[(Impression, 90), (Click, 80), (Cart, 70), (Pay, 65)], &[64], [None; 4]),
+        // At the instant of the order before, it is that order's; at the instant of the order, this one's.
+        (&[(Impression, 90), (Cart, 64), (Cart, 20), (Pay, 0)], &[64], [None, None, Some(20), Some(0)]),
+        (&[(Impression, 90), (Cart, 64)], &[64], [None; 4]),
+        // Paying that was broken off, and what came into the cart after it.
+        (
+            &[(Impression, 90), (Click, 80), (Cart, 70), (Pay, 65), (Cart, 30), (Pay, 12), (Pay, 10)],
+            &[],
+            [Some(10), Some(50), Some(18), Some(12)],
+        ),
+        // What came into the cart when paying was done is no station before paying.
+        (&[(Impression, 90), (Cart, 70), (Pay, 30), (Cart, 20)], &[], [None, None, Some(40), Some(30)]),
+        (&[(Impression, 90), (Click, 50), (Pay, 30), (Cart, 20)], &[], [Some(40), None, None, Some(30)]),
+        // The last click before the cart, and not one after it.
+        (
+            &[(Impression, 90), (Click, 80), (Click, 75), (Cart, 70), (Click, 50), (Pay, 30)],
+            &[],
+            [Some(15), Some(5), Some(40), Some(30)],
+        ),
+        // Before the first impression nothing is on the way; without a click there is a way all the same.
+        (&[(Cart, 95), (Impression, 90), (Pay, 30)], &[], [None, None, None, Some(30)]),
+        (&[(Impression, 90), (Cart, 70), (Pay, 30)], &[100], [None, None, Some(40), Some(30)]),
+    ];
+    for (steps, before, expected) in table {
+        let second = 1_000_000;
+        let made = |(kind, ago): &(TouchKind, i64)| touch(*kind, order - ago * second);
+        let mut person = trail(&steps.iter().map(made).collect::<Vec<_>>());
+        person.buy(bought(1, order));
+        for (number, ago) in before.iter().enumerate() {
+            person.buy(bought(number as u128 + 2, order - ago * second));
+        }
+        // An order that does not count, and one of the same instant, end nothing.
+        person.buy(Bought { value: None, ..bought(8, order - second) });
+        person.buy(bought(9, order));
+        let all = reckon(&[&person], &settings(), &names(), Timestamp(order));
+        let sum = sum(&all);
+        let parts = [Span::ImpressionToClick, Span::ClickToCart, Span::CartToPay, Span::PayToCapture];
+        let own = parts.map(|part| sum.span(part).map(|spread| (spread.count(), spread.sum())));
+        let twice = expected.map(|one| one.map(|seconds| (2, 2_000 * i128::from(seconds))));
+        assert_eq!(own, twice, "{steps:?} {before:?}");
+        assert_eq!(sum.get(Measure::NegativeSpans), 0);
+    }
+}
+
 #[test]
 fn people_are_counted_by_the_day_and_never_pay_unseen() {
     let mut person = trail(&[touch(TouchKind::Click, T), touch(TouchKind::Click, T + 3 * DAY)]);
@@ -466,6 +535,11 @@ fn pruning_keeps_what_can_still_matter() {
     old.prune(open, context);
     assert_eq!(reckon(&[&old], &settings, &names(), open), before, "nothing that is open changes");
     assert_eq!((old.bought(Key(1)), old.bought(Key(2)).is_some()), (None, true));
+    let between = Bought { until: context, ..bought(3, context.0) };
+    old.buy(between.clone());
+    old.prune(open, context);
+    assert_eq!(old.bought(Key(3)), Some(&between), "it may be the order before one that is open");
+    old.unbuy(Key(3));
     assert_eq!(figures(&[&old], &settings).get(Measure::Impressions), 2);
     assert_eq!(sum(&before).get(Measure::ScrapPurchased), 1);
     old.unbuy(Key(2));

@@ -549,6 +549,46 @@ fn an_order_is_worth_what_was_kept_of_it() {
 }
 
 #[test]
+fn an_order_is_of_the_earliest_time_that_the_server_says_whichever_report_comes_first() {
+    use OrderChange::{Completed, Updated};
+    let hour = |number: i64| BASE + number * HOUR_US;
+    let said = |change, at: i64, server| Fact {
+        server,
+        counts: server,
+        ..Fact::new(&[user(1)], hour(at), order(change, 1, 500))
+    };
+    let reports = [
+        said(Completed, 5, true),
+        said(Completed, 3, true),
+        said(Updated, 4, true),
+        // A browser's word is none where there is a server's.
+        said(Completed, 1, false),
+        Fact::new(&[user(1)], hour(3) + 1, shown(1)),
+    ];
+    let mut answers = BTreeSet::new();
+    for first in 0..reports.len() {
+        for second in (0..reports.len()).filter(|second| *second != first) {
+            let mut arrival = vec![first, second];
+            arrival.extend((0..reports.len()).filter(|other| ![first, second].contains(other)));
+            let mut shard = shard(&Rules::default());
+            for (step, index) in arrival.into_iter().enumerate() {
+                arrive_at(&mut shard, &reports, index, Timestamp(END + step as i64));
+            }
+            finish(&mut shard);
+            let shown = figures(&mut shard);
+            let hours: Vec<i64> = shown
+                .iter()
+                .filter(|(_, own)| own.get(Measure::Orders) != 0)
+                .map(|(place, _)| place.0)
+                .collect();
+            assert_eq!(hours, [hour(3) / HOUR_US], "arrival begins with {first} and {second}");
+            answers.insert(format!("{shown:?}"));
+        }
+    }
+    assert_eq!(answers.len(), 1, "whatever the order of arrival");
+}
+
+#[test]
 fn a_half_hour_is_one_session_however_many_devices() {
     let rules = Rules { sessions: true, ..Rules::default() };
     let half = HOUR_US / 2;

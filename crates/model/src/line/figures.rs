@@ -113,9 +113,10 @@ pub enum Span {
     /// First impression to accepted confirmation: the cycle time. Here and below the first that somebody could see
     /// within the wider of the windows of views and clicks before the order.
     Cycle = 0,
-    /// First impression to first click after it.
+    /// First impression to the click that led to the cart: the last before it. Here and below only what came after the
+    /// person's order before this one.
     ImpressionToClick = 1,
-    /// That click to the first product in the cart after it.
+    /// That click to the last product that was put into the cart before paying.
     ClickToCart = 2,
     /// That to the first step of paying after it.
     CartToPay = 3,

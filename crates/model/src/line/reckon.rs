@@ -43,6 +43,30 @@ struct Seen<'a> {
     touch: &'a Touch,
 }
 
+/// Where an order passed on its way, as far as it did. Each is at or before the next.
+struct Stations {
+    click: Option<Timestamp>,
+    cart: Option<Timestamp>,
+    pay: Option<Timestamp>,
+}
+
+impl Stations {
+    /// Found backwards from the order, so that nothing of a way that led nowhere is taken for its own: the last that was
+    /// put into the cart before paying, the first step of paying after that, the last click before both. `own`: what lies
+    /// between the first impression and the order and behind the order before, in order of time.
+    fn of(own: &[&Touch]) -> Self {
+        let last = |kind: TouchKind, until: Option<Timestamp>| {
+            let mut back = own.iter().rev();
+            let found = back.find(|touch| touch.kind == kind && until.is_none_or(|until| touch.at <= until));
+            found.map(|touch| touch.at)
+        };
+        let cart = last(TouchKind::Cart, last(TouchKind::Pay, None));
+        let paying = |touch: &&&Touch| touch.kind == TouchKind::Pay && Some(touch.at) >= cart;
+        let pay = own.iter().find(paying).map(|touch| touch.at);
+        Self { click: last(TouchKind::Click, cart.or(pay)), cart, pay }
+    }
+}
+
 /// Everything about a person, in order.
 struct Person<'a> {
     seen: Vec<Seen<'a>>,
@@ -189,13 +213,16 @@ impl<'a> Person<'a> {
     /// Counts orders. `days`: those on which the person paid attention.
     fn orders(&self, open_from: Timestamp, days: &BTreeSet<i64>, ledger: &mut Ledger) {
         let mut paid = BTreeSet::new();
+        // The same order under two of the person's identifiers is one; the one that counts comes first.
+        let mut counted: Vec<(&Bought, Worth)> = Vec::new();
         let mut last = None;
         for bought in &self.bought {
-            // The same order under two of the person's identifiers is one; the one that counts comes first.
-            if last.replace(bought.order) == Some(bought.order) {
-                continue;
+            if last.replace(bought.order) != Some(bought.order) {
+                counted.extend(bought.value.map(|worth| (*bought, worth)));
             }
-            let Some(worth) = bought.value.filter(|_| bought.at >= open_from) else { continue };
+        }
+        let times: BTreeSet<Timestamp> = counted.iter().map(|(bought, _)| bought.at).collect();
+        for (bought, worth) in counted.into_iter().filter(|(bought, _)| bought.at >= open_from) {
             let touches = self.seen.iter().map(|seen| seen.touch);
             let credited = last_touch(touches, bought.at, self.settings);
             let place =
@@ -215,31 +242,29 @@ impl<'a> Person<'a> {
                 figures.add(Measure::CashWithAttentionMicro, micro);
                 paid.insert(bought.at.0.div_euclid(DAY_US));
             }
-            self.cycle(bought, place, ledger);
+            let previous = times.range(..bought.at).next_back().copied();
+            self.cycle(bought, previous, place, ledger);
         }
         for day in paid.intersection(days) {
             ledger.at(day_place(*day)).add(Measure::PeoplePaid, 1);
         }
     }
 
-    /// From the first impression to the accepted confirmation.
-    fn cycle(&self, bought: &Bought, place: Place, ledger: &mut Ledger) {
+    /// From the first impression to the accepted confirmation. `previous`: when the person last ordered before that.
+    fn cycle(&self, bought: &Bought, previous: Option<Timestamp>, place: Place, ledger: &mut Ledger) {
         // The wider window: an order that an impression is credited with is never one without an impression.
         let since = bought.at.plus_us(-self.settings.click_window_us.max(self.settings.view_window_us));
-        let first = |kind: TouchKind, from: Timestamp| {
-            let fits = |seen: &&Seen<'_>| {
-                let touch = seen.touch;
-                touch.kind == kind && !touch.invalid && touch.at >= from && touch.at <= bought.at
-            };
-            self.seen.iter().find(fits).map(|seen| seen.touch.at)
-        };
-        let Some(impression) = first(TouchKind::Impression, since) else {
+        let seen = self.seen.iter().map(|seen| seen.touch);
+        let valid = seen.filter(|touch| !touch.invalid && touch.at >= since && touch.at <= bought.at);
+        let first = valid.clone().find(|touch| touch.kind == TouchKind::Impression);
+        let Some(impression) = first.map(|touch| touch.at) else {
             ledger.at(place).add(Measure::OrdersWithoutImpression, 1);
             return;
         };
-        let click = first(TouchKind::Click, impression);
-        let cart = click.and_then(|click| first(TouchKind::Cart, click));
-        let pay = cart.and_then(|cart| first(TouchKind::Pay, cart));
+        let own: Vec<&Touch> = valid
+            .filter(|touch| touch.at >= impression && previous.is_none_or(|previous| touch.at > previous))
+            .collect();
+        let Stations { click, cart, pay } = Stations::of(&own);
         let queued = self.milestone(bought.order, false);
         let accepted = self.milestone(bought.order, true);
         let figures = ledger.at(place);

@@ -145,7 +145,7 @@ impl Touch {
 pub struct Bought {
     /// The order.
     pub order: Key,
-    /// When.
+    /// When: for whose value counts here the earliest time that its reports say, see [`crate::order::Stated::at`].
     pub at: Timestamp,
     /// How long advertising what was bought is scrap.
     pub until: Timestamp,
@@ -208,13 +208,13 @@ impl Trail {
             && self.milestones.is_empty()
     }
 
-    /// Forgets what can change nothing any more: touches and words before `context_from`, purchases that were over by
-    /// `open_from`. Before something new is taken in, the oldest makes room.
+    /// Forgets what can change nothing any more: touches and words before `context_from`, purchases before it that were
+    /// over by `open_from` (one behind it may be the order before another). Before something new is taken in, the oldest makes room.
     pub fn prune(&mut self, open_from: Timestamp, context_from: Timestamp) {
         let old = self.touches.partition_point(|touch| touch.at < context_from);
         let surplus = (self.touches.len() + 1).saturating_sub(MAX_TOUCHES);
         self.touches.drain(..old.max(surplus));
-        self.bought.retain(|bought| bought.at.max(bought.until) >= open_from);
+        self.bought.retain(|bought| bought.at >= context_from || bought.until >= open_from);
         if self.bought.len() >= MAX_FACTS
             && let Some(oldest) =
                 (0..self.bought.len()).min_by_key(|at| self.bought.get(*at).map(|one| one.at))

@@ -402,10 +402,21 @@ impl Someone<'_> {
             all.add(order.at, campaign, "orders_without_impression", 1);
             return;
         };
-        let click = self.touches.iter().filter(|touch| shown(touch, ATTENTION[1]) && touch.at >= impression);
-        let click = click.map(|touch| touch.at).min();
-        let cart = click.and_then(|from| self.first(from, order.at, |fact| fact.what == What::Cart));
-        let pay = cart.and_then(|from| self.first(from, order.at, |fact| fact.what == What::Pay));
+        // What the order before took with it is not this order's.
+        let taken = self.orders.iter().filter(|(_, other)| other.cash.is_some() && other.at < order.at);
+        let taken = taken.map(|(_, other)| other.at).max().unwrap_or(i64::MIN);
+        let own = |at: i64| at >= impression && at > taken && at <= order.at;
+        let steps = |what: What| -> Vec<i64> {
+            let all = self.facts.iter().filter(|(_, fact)| fact.what == what && own(fact.at));
+            all.map(|(_, fact)| fact.at).collect()
+        };
+        let (carts, pays) = (steps(What::Cart), steps(What::Pay));
+        let paid_last = pays.iter().max().copied().unwrap_or(order.at);
+        let cart = carts.into_iter().filter(|at| *at <= paid_last).max();
+        let pay = pays.into_iter().filter(|at| cart.is_none_or(|cart| *at >= cart)).min();
+        let next = cart.or(pay).unwrap_or(order.at);
+        let clicks = self.touches.iter().filter(|touch| shown(touch, ATTENTION[1]) && own(touch.at));
+        let click = clicks.map(|touch| touch.at).filter(|at| *at <= next).max();
         let reached = |wanted: bool| {
             self.first(i64::MIN, i64::MAX, |fact| {
                 fact.server && fact.what == What::Confirmation { order: number, accepted: wanted }

@@ -2,6 +2,7 @@
 //! of `doctor` 1 where something should be looked at, 2 where something does not work.
 
 mod apply;
+mod attribution;
 mod backup;
 mod config;
 mod demo;
@@ -50,6 +51,8 @@ enum Command {
     Apply(apply::ApplyArguments),
     /// Write what a running server has defined as files, for `apply`.
     Export(export::ExportArguments),
+    /// How channels share what paths of them sold: last click, Markov, Shapley, from a CSV file.
+    Attribution(attribution::AttributionArguments),
     /// Look at a deployment, or a server that runs, and say what to do. Changes nothing.
     Doctor(doctor::DoctorArguments),
     /// Copy a data directory, also beside a running server; each time only what is new.
@@ -106,6 +109,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Follow(arguments) => follow::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Attribution(arguments) => attribution::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),

@@ -295,16 +295,27 @@ impl State {
     /// audiences, all nodes of the profile.
     fn want_event(&self, identifiers: &[Identifier<'_>], order: Option<&OrderFact<'_>>, wanted: &mut Wanted) {
         let line = self.line_is_on();
+        let whole = line || self.known_book().is_some_and(|book| book.audiences().next().is_some());
+        // Nearly always all identifiers lead to one profile, which is asked for once.
+        let mut asked = None;
         for identifier in identifiers {
             if line {
                 wanted.unless_known(&self.trails, identifier.key);
             }
             let Some(node) = wanted.or_ask(&self.nodes, identifier.key) else { continue };
-            let profile = self.want_row(node.profile, wanted);
-            wanted.unless_known(&self.suppressions, profile);
-            if line || self.known_book().is_some_and(|book| book.audiences().next().is_some()) {
-                self.want_profile(profile, wanted);
-            }
+            let profile = match asked {
+                Some((pointer, profile)) if pointer == node.profile => profile,
+                _ => {
+                    let profile = self.want_row(node.profile, wanted);
+                    if whole {
+                        self.want_profile(profile, wanted);
+                    } else {
+                        wanted.unless_known(&self.suppressions, profile);
+                    }
+                    asked = Some((node.profile, profile));
+                    profile
+                }
+            };
             if !node.is_session() {
                 continue;
             }

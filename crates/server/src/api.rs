@@ -38,6 +38,7 @@ use crate::deliver::Deliveries;
 use crate::feed::Feeds;
 use crate::page::Pages;
 use crate::serve::{AuditLog, Backfills, Erasures, Instant, Secrets};
+use crate::telemetry::Traces;
 use collect::http::OpenDoor;
 use collect::settings::SettingsCell;
 use delivery::JournalKeys;
@@ -69,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) drive_log_time: bool,
     pub(crate) started: Instant,
     pub(crate) pages: Pages,
+    /// Where single requests are followed.
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl Context {

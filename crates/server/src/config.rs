@@ -134,6 +134,8 @@ pub struct Feed {
 pub struct Delivery {
     /// Networks that may be connected to although they are private; separated by commas.
     pub allow: String,
+    /// The folder of the credentials that platforms want; empty is none.
+    pub credentials: String,
 }
 
 /// The ingest door.
@@ -173,6 +175,19 @@ pub struct Telemetry {
     pub log_level: LogLevel,
     /// Their form.
     pub log_format: LogFormat,
+    /// Requests followed through every stage.
+    pub traces: Traces,
+}
+
+/// Traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// The collector; empty is no traces.
+    pub endpoint: String,
+    /// Of a million requests whose sender says nothing, how many are followed.
+    pub sample_per_million: u64,
+    /// Requests followed in a second.
+    pub per_second_max: u64,
 }
 
 impl Default for Config {
@@ -208,7 +223,7 @@ impl Default for Config {
                 heartbeat_ms: 1_000,
                 stall_ms: 10_000,
             },
-            delivery: Delivery { allow: String::new() },
+            delivery: Delivery { allow: String::new(), credentials: String::new() },
             ingest: Ingest {
                 threads: 0,
                 connections_max: 4_096,
@@ -223,7 +238,11 @@ impl Default for Config {
                 audit_file_bytes_max: 64 << 20,
                 audit_files_max: 16,
             },
-            telemetry: Telemetry { log_level: LogLevel::Info, log_format: LogFormat::Text },
+            telemetry: Telemetry {
+                log_level: LogLevel::Info,
+                log_format: LogFormat::Text,
+                traces: Traces { endpoint: String::new(), sample_per_million: 1_000, per_second_max: 10 },
+            },
         }
     }
 }

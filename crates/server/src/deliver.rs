@@ -3,7 +3,7 @@
 //! [`start`] runs on a thread and a runtime of its own, so that a hanging destination takes nothing from the doors. It
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
 //! the others go on. `source` reads the feed for one destination, `permits` asks the loop, in log order, whether an
-//! attempt is still right, `erase` takes erased people out of what is kept, `figures` are the metrics of each
+//! attempt is still right, `platform` reads what operators say of ad platforms, `erase` takes erased people out of what is kept, `figures` are the metrics of each
 //! destination, and `handlers` is the interface for operators.
 
 mod erase;
@@ -11,6 +11,7 @@ mod figures;
 mod handlers;
 mod lanes;
 mod permits;
+mod platform;
 mod source;
 
 pub(crate) use figures::{trouble, write_metrics};
@@ -129,7 +130,7 @@ pub(crate) fn egress(env: &Env, allow: &str) -> anyhow::Result<Egress> {
 
 /// Networks separated by commas: an address or network, then `:PORT` if only one port is meant, then `+http` if it may
 /// be without TLS.
-fn allow_rules(text: &str) -> Option<Vec<AllowRule>> {
+pub(crate) fn allow_rules(text: &str) -> Option<Vec<AllowRule>> {
     let mut rules = Vec::new();
     for rule in text.split(',').map(str::trim).filter(|rule| !rule.is_empty()) {
         let (rule, plain_http) = match rule.strip_suffix("+http") {

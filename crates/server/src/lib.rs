@@ -25,4 +25,5 @@ mod page;
 pub mod process;
 pub mod send;
 pub mod serve;
+mod telemetry;
 mod terminal;

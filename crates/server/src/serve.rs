@@ -22,6 +22,7 @@ pub(crate) use secrets::Secrets;
 use crate::api::{self, Context, Listener, Listening, Rules};
 use crate::config::Config;
 use crate::feed::Feeds;
+use crate::telemetry::Traces;
 use anyhow::Context as _;
 use collect::http::DoorOptions;
 use collect::settings::SettingsCell;
@@ -97,6 +98,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         drive_log_time: options.drive_log_time,
         ..engine_options(&config)
     };
+    let traces = Traces::start(&config, &env)?;
     let audit = AuditLog::open(&directory.audit_folder(), &config.private)?;
     let erasures = Arc::new(Erasures::open(directory.erasure_file())?);
     let engine = Engine::start(&env, opened, engine_options).context("the shard could not be started")?;
@@ -117,6 +119,7 @@ pub fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
         drive_log_time: options.drive_log_time,
         started: Instant::now(),
         pages: crate::page::Pages::default(),
+        traces,
     });
     // The door's own address is known once it is open.
     let addresses = Addresses {
@@ -242,6 +245,9 @@ impl Running {
         }
         let reason = self.stopped();
         self.context.engine.stop();
+        if let Some(traces) = &self.context.traces {
+            traces.stop();
+        }
         match reason.or_else(|| self.stopped()) {
             None => Ok(()),
             Some(reason) => Err(anyhow::anyhow!("the shard stopped: {reason}")),

@@ -275,6 +275,7 @@ pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
         }
         crate::deliver::write_metrics(&context, &mut text);
         crate::line::write_metrics(&context, &mut text);
+        crate::telemetry::write_metrics(&context, &mut text);
         Ok::<_, Problem>(Reply::text(METRICS_TYPE, text))
     })
 }

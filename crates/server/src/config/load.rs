@@ -148,23 +148,42 @@ fn read_file(keys: &[Doc], config: &mut Config, path: &Path) -> Result<(), Confi
         let toml::Value::Table(content) = content else {
             return Err(unknown(keys, section, &origin));
         };
-        for (name, value) in content {
-            let key = find(keys, &format!("{section}.{name}"), &origin)?;
-            let text = match value {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Boolean(flag) => flag.to_string(),
-                other => {
-                    return Err(ConfigError::Value {
-                        origin,
-                        key: key.path(),
-                        value: other.type_str().to_owned(),
-                        expects: key.expects.to_owned(),
-                    });
-                }
-            };
-            assign(key, config, &text, &origin)?;
+        read_section(keys, config, section, content, &origin)?;
+    }
+    Ok(())
+}
+
+fn read_section(
+    keys: &[Doc],
+    config: &mut Config,
+    section: &str,
+    content: &toml::Table,
+    origin: &str,
+) -> Result<(), ConfigError> {
+    for (name, value) in content {
+        let path = format!("{section}.{name}");
+        // A section inside the section. No known one is deeper than that, so this ends.
+        if let toml::Value::Table(inner) = value
+            && keys.iter().any(|key| key.section == path)
+        {
+            read_section(keys, config, &path, inner, origin)?;
+            continue;
         }
+        let key = find(keys, &path, origin)?;
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            other => {
+                return Err(ConfigError::Value {
+                    origin: origin.to_owned(),
+                    key: key.path(),
+                    value: other.type_str().to_owned(),
+                    expects: key.expects.to_owned(),
+                });
+            }
+        };
+        assign(key, config, &text, origin)?;
     }
     Ok(())
 }
@@ -222,7 +241,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "a currency as three letters, such as EUR, or nothing",
         ));
     }
-    Ok(())
+    crate::telemetry::check(config).map_err(|error| {
+        let expects = format!("a URL such as http://127.0.0.1:4318, or nothing ({error})");
+        wrong("telemetry.traces.endpoint", &config.telemetry.traces.endpoint, &expects)
+    })
 }
 
 /// The known name that needs the fewest changes.

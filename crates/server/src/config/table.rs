@@ -28,7 +28,7 @@ impl KeyDoc {
 
     /// The environment variable that overrides it.
     pub fn variable(&self) -> String {
-        format!("THROUGHLINE_{}_{}", self.section, self.name).to_ascii_uppercase()
+        format!("THROUGHLINE_{}_{}", self.section, self.name).replace('.', "_").to_ascii_uppercase()
     }
 
     /// The value that holds where nothing is set.
@@ -62,23 +62,35 @@ fn put<T: Field>(slot: &mut T, text: &str) -> bool {
     }
 }
 
-/// One row: section, name, then a range for numbers, then what it does.
+/// One row: section (with one inside it, maybe), name, then a range for numbers, then what it does.
 macro_rules! key {
     ($section:ident . $name:ident, $about:literal) => {
-        key!(@ $section.$name, None, $about)
+        key!(@ stringify!($section), [$section.$name], $name, None, $about)
     };
     ($section:ident . $name:ident, $range:expr, $about:literal) => {
-        key!(@ $section.$name, Some($range), $about)
+        key!(@ stringify!($section), [$section.$name], $name, Some($range), $about)
     };
-    (@ $section:ident . $name:ident, $range:expr, $about:literal) => {
+    ($section:ident . $inner:ident . $name:ident, $about:literal) => {
+        key!(@ concat!(stringify!($section), ".", stringify!($inner)), [$section.$inner.$name], $name, None, $about)
+    };
+    ($section:ident . $inner:ident . $name:ident, $range:expr, $about:literal) => {
+        key!(
+            @ concat!(stringify!($section), ".", stringify!($inner)),
+            [$section.$inner.$name],
+            $name,
+            Some($range),
+            $about
+        )
+    };
+    (@ $section:expr, [$($path:tt)+], $name:ident, $range:expr, $about:literal) => {
         KeyDoc {
-            section: stringify!($section),
+            section: $section,
             name: stringify!($name),
             about: $about,
-            expects: expects(|config| &config.$section.$name),
+            expects: expects(|config| &config.$($path)+),
             range: $range,
-            set: |config, text| put(&mut config.$section.$name, text),
-            show: |config| Field::write(&config.$section.$name),
+            set: |config, text| put(&mut config.$($path)+, text),
+            show: |config| Field::write(&config.$($path)+),
         }
     };
 }
@@ -93,6 +105,7 @@ pub fn keys() -> Vec<KeyDoc> {
     all.extend(engine());
     all.extend(feed());
     all.extend(doors());
+    all.extend(telemetry());
     all
 }
 
@@ -224,6 +237,11 @@ fn feed() -> Vec<KeyDoc> {
              commas, each as 10.0.0.0/8, with :8443 behind it for one port only, with +http for http:// too. Empty \
              allows public addresses over https only."
         ),
+        key!(
+            delivery.credentials,
+            "The folder of the credentials of ad platforms: each is a file, and destinations name the file. Empty: there \
+             are none."
+        ),
     ]
 }
 
@@ -263,7 +281,30 @@ fn doors() -> Vec<KeyDoc> {
             "The size at which the audit log of reads of personal data starts a new file."
         ),
         key!(private.audit_files_max, 1..=10_000, "How many files of the audit log are kept."),
+    ]
+}
+
+fn telemetry() -> Vec<KeyDoc> {
+    vec![
         key!(telemetry.log_level, "The least important lines that are written to standard error."),
         key!(telemetry.log_format, "The form of those lines: for people, or one JSON object each."),
+        key!(
+            telemetry.traces.endpoint,
+            "A collector that takes traces as OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is added. An \
+             address that stands here may be connected to at that port; for a host name the rules of `delivery.allow` \
+             hold. Unset: no request is followed. See [operating.md](operating.md#follow-single-requests)."
+        ),
+        key!(
+            telemetry.traces.sample_per_million,
+            0..=1_000_000,
+            "Of a million requests with events, how many are followed. A request that comes with a W3C `traceparent` is \
+             followed or not as that says."
+        ),
+        key!(
+            telemetry.traces.per_second_max,
+            1..=1_000,
+            "Requests followed in a second at most: so many by chance, and so many because their `traceparent` asks for \
+             it. Of deliveries that follow from them, so many as well."
+        ),
     ]
 }

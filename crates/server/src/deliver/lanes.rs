@@ -1,9 +1,12 @@
 //! Keeps a lane open for each enabled destination: what changes in the settings changes one lane, and no other.
 
-use super::{Deliveries, folder, permits, source};
+use super::{Deliveries, folder, permits, platform, source};
 use crate::api::Context;
-use delivery::{JournalOptions, LaneOptions, LaneParts, LaneStatus, Runner, RunnerOptions};
-use engage::{Destination, DestinationKind};
+use crate::telemetry::FollowedDestination;
+use delivery::{
+    JournalOptions, LaneOptions, LaneParts, LaneStatus, RateOptions, Runner, RunnerOptions,
+};
+use engage::{Destination, DestinationKind, SendingLimits};
 use env::Env;
 use outbound::ndjson::{Ndjson, NdjsonConfig};
 use outbound::webhook::{Webhook, WebhookConfig};
@@ -202,6 +205,26 @@ fn tell(status: &LaneStatus) {
     }
 }
 
+/// What operators set stands over what suits the kind of destination.
+fn limited(mut options: LaneOptions, limits: SendingLimits) -> LaneOptions {
+    let set = |limit: u32| usize::try_from(limit).ok().filter(|limit| *limit > 0);
+    if limits.concurrency_max > 0 {
+        options.concurrency_max = usize::from(limits.concurrency_max);
+    }
+    if limits.attempts_per_second > 0 {
+        let attempts_per_second = limits.attempts_per_second;
+        options.rate = Some(RateOptions { attempts_per_second, burst: attempts_per_second });
+    }
+    // A destination that takes one message at a time takes no more because somebody wishes it.
+    if options.batch_parcels_max > 1 {
+        options.batch_parcels_max = set(limits.batch_max).unwrap_or(options.batch_parcels_max);
+        if limits.flush_after_ms > 0 {
+            options.flush_after_ms = u64::from(limits.flush_after_ms);
+        }
+    }
+    options
+}
+
 fn lane(context: &Arc<Context>, env: &Env, destination: &Destination) -> Result<LaneParts, String> {
     let source = Arc::new(source::FeedSource::new(Arc::clone(context), destination.clone()));
     let name = destination.name.as_str();
@@ -223,6 +246,12 @@ fn lane(context: &Arc<Context>, env: &Env, destination: &Destination) -> Result<
             context.deliveries.lock().files.insert(name.to_owned(), Arc::downgrade(&files));
             (options, files)
         }
+        DestinationKind::Platform { settings, credentials } => {
+            let opened = platform::open(context, env, name, settings, credentials)?;
+            (opened.options, opened.destination)
+        }
     };
-    Ok(LaneParts { options, source, destination: carrier })
+    let options = limited(options, destination.limits);
+    let destination = FollowedDestination::wrap(context.traces.as_ref(), name, carrier);
+    Ok(LaneParts { options, source, destination })
 }

@@ -173,6 +173,12 @@ const COMPLAINTS: &[Complaint] = &[
         found: "a destination is more than ten minutes behind",
         advice: "Look whether it answers, and how fast.",
     },
+    Complaint {
+        holds: |seen| seen.value("throughline_trace_spans_dropped_total") > 0.0,
+        verdict: Verdict::Warn,
+        found: "spans of traces were lost",
+        advice: "Look whether the collector at telemetry.traces.endpoint answers. No request waits for it.",
+    },
 ];
 
 fn judged(series: &BTreeMap<String, f64>) -> Vec<Finding> {
@@ -233,6 +239,7 @@ mod tests {
             ("throughline_delivery_dead_letters 3", Verdict::Warn),
             ("throughline_destination_breaker_state{destination=\"a b\"} 2", Verdict::Warn),
             ("throughline_destination_lag_milliseconds{destination=\"crm\"} 600001", Verdict::Warn),
+            ("throughline_trace_spans_dropped_total 7", Verdict::Warn),
             ("throughline_destination_breaker_state{destination=\"crm\"} 1", Verdict::Ok),
         ] {
             assert_eq!(worst(&judged(&series(&format!("{healthy}{line}\n")))), verdict, "{line}");

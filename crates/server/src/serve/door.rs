@@ -1,13 +1,15 @@
 //! The ingest door over the shard: where events go, and what operators have set.
 
 use crate::api::{Context, log_time};
-use collect::http::{Door, DoorOptions, OpenDoor};
+use crate::telemetry::{RequestTrace, Traces};
+use collect::http::{Door, DoorOptions, OpenDoor, Trace, Tracer};
 use collect::settings::{
     DefaultCurrency, DoorSettings, IdentitySettings, WriteKey as DoorKey, WriteKeyKind as DoorKind,
 };
 use collect::sink::{Done, Sink, SinkError};
 use engage::{Engage, Settings, WriteKeyKind};
 use engine::{Applied, Engine, SubmitError};
+use hyper::http::request::Parts;
 use model::event::IdentifierKind;
 use model::id::Timestamp;
 use model::normalise::PhoneCountry;
@@ -15,10 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Hands events to the shard.
+#[derive(Clone)]
 struct ShardSink {
     engine: Engine<Engage>,
     /// Log time of requests that name none, where it is driven.
     driven: bool,
+    /// The one request that this sink is for, if it is followed.
+    followed: Option<Arc<RequestTrace>>,
 }
 
 impl Sink for ShardSink {
@@ -46,10 +51,54 @@ impl ShardSink {
         count: u32,
         done: Done,
     ) -> Result<(), SinkError> {
+        let Some(followed) = self.followed.clone() else {
+            let told = Box::new(move |result: Result<Applied, SubmitError>| {
+                done(result.map(|_| ()).map_err(|error| refused(&error)));
+            });
+            return self.engine.submit(records, count, log_time, told).map_err(|error| refused(&error));
+        };
         let told = Box::new(move |result: Result<Applied, SubmitError>| {
-            done(result.map(|_| ()).map_err(|error| refused(&error)));
+            done(result.map(|applied| followed.applied(applied.stages)).map_err(|error| refused(&error)));
         });
-        self.engine.submit(records, count, log_time, told).map_err(|error| refused(&error))
+        self.engine.submit_followed(records, count, log_time, told).map_err(|error| refused(&error))
+    }
+}
+
+/// Follows requests of the door into the shard.
+struct DoorTracer {
+    traces: Arc<Traces>,
+    sink: ShardSink,
+}
+
+impl Tracer for DoorTracer {
+    fn begin(&self, head: &Parts) -> Option<Arc<dyn Trace>> {
+        let request = Arc::new(self.traces.begin(head.uri.path(), &head.headers)?);
+        let sink = Arc::new(ShardSink { followed: Some(Arc::clone(&request)), ..self.sink.clone() });
+        Some(Arc::new(Followed { request, sink }))
+    }
+}
+
+/// A request of the door that is followed.
+struct Followed {
+    request: Arc<RequestTrace>,
+    sink: Arc<ShardSink>,
+}
+
+impl Trace for Followed {
+    fn received(&self, body_bytes: usize) {
+        self.request.received(body_bytes);
+    }
+
+    fn parsed(&self, events: u32) {
+        self.request.parsed(events);
+    }
+
+    fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.sink) as Arc<dyn Sink>
+    }
+
+    fn answered(&self, status: u16) {
+        self.request.answered(status);
     }
 }
 
@@ -71,13 +120,19 @@ pub(super) fn open(
 ) -> anyhow::Result<(OpenDoor, Vec<JoinHandle<()>>)> {
     let (engine, driven) = (context.engine.clone(), context.drive_log_time);
     let secrets = Arc::clone(&context.secrets);
+    let sink = ShardSink { engine: engine.clone(), driven, followed: None };
+    let tracer = context.traces.clone().map(|traces| {
+        let sink = sink.clone();
+        Arc::new(DoorTracer { traces, sink }) as Arc<dyn Tracer>
+    });
     let door = Door {
-        sink: Arc::new(ShardSink { engine: engine.clone(), driven }),
+        sink: Arc::new(sink),
         settings: Arc::clone(&context.door_settings),
         keys: context.secrets.keys.clone(),
         now: Arc::new(move || log_time(&engine, driven)),
         fresh: Arc::new(move || secrets.fresh()),
         fallback: None,
+        tracer,
     };
     let threads = Mutex::new(Vec::new());
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {

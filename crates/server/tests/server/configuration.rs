@@ -40,6 +40,25 @@ fn sources_stand_over_each_other() {
 }
 
 #[test]
+fn a_section_inside_a_section_is_read_from_every_source() {
+    let traces = |config: &Config| {
+        let traces = &config.telemetry.traces;
+        (traces.endpoint.clone(), traces.sample_per_million, traces.per_second_max)
+    };
+    let from_table =
+        from_file("[telemetry.traces]\nendpoint = \"http://127.0.0.1:4318\"\nper_second_max = 5").unwrap();
+    assert_eq!(traces(&from_table), ("http://127.0.0.1:4318".to_owned(), 1_000, 5));
+    let inline = from_file("[telemetry]\nlog_level = \"warn\"\ntraces = { sample_per_million = 7 }").unwrap();
+    assert_eq!(traces(&inline), (String::new(), 7, 10));
+    let sources = Sources {
+        file: None,
+        environment: vec![("THROUGHLINE_TELEMETRY_TRACES_PER_SECOND_MAX".to_owned(), "3".to_owned())],
+        assignments: vec!["telemetry.traces.sample_per_million=1_000_000".to_owned()],
+    };
+    assert_eq!(traces(&load(&sources).unwrap()), (String::new(), 1_000_000, 3));
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_what_to_do() {
     let table: &[(&str, &[&str])] = &[
         ("[queue]\nitem_max = 1", &["queue.item_max", "did you mean `queue.items_max`"]),
@@ -57,6 +76,17 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
         ("[ingest]\ndefault_country = \"XX\"", &["ingest.default_country", "DE"]),
         ("[ingest]\ndefault_currency = \"euro\"", &["ingest.default_currency", "EUR"]),
         ("[telemetry]\nlog_level = \"loud\"", &["error, warn, info or debug"]),
+        ("[telemetry]\ntraces = 1", &["telemetry.traces", "did you mean"]),
+        ("[telemetry.traces]\nendpont = \"\"", &["telemetry.traces.endpont", "`telemetry.traces.endpoint`"]),
+        ("[telemetry.traces]\nper_second_max = 0", &["from 1 to 1000"]),
+        ("[telemetry.traces]\nper_second_max = [1]", &["array", "a whole number"]),
+        ("[telemetry.traces.more]\nendpoint = \"\"", &["telemetry.traces.more"]),
+        ("[telemetry.other]\nendpoint = \"\"", &["telemetry.other"]),
+        (
+            "[telemetry.traces]\nendpoint = \"127.0.0.1:4318\"",
+            &["telemetry.traces.endpoint", "http://127.0.0.1:4318"],
+        ),
+        ("[telemetry.traces]\nendpoint = \"http://collector:4318\"", &["delivery.allow"]),
         ("[data]\nregion = 70000", &["65535"]),
         ("[queue", &["is not TOML"]),
     ];

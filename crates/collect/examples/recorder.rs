@@ -2,29 +2,23 @@
 //! what an SDK sends.
 //!
 //! `cargo run -p collect --example recorder -- 127.0.0.1:7300` listens there (port 0: any) and prints
-//! `{"listening":"…"}` first. Write keys: `WK` (server) and `PUBLIC` (browser). It also answers the settings calls
-//! without which browser SDKs send nothing. It ends when its standard input does.
+//! `{"listening":"…"}` first. Write keys: `WK` (server) and `PUBLIC` (browser). It ends when its standard input does.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a small program of its own: it prints, and uses the machine's clock, threads and entropy"
 )]
 
-use collect::http::{Body, Door, DoorOptions, Fallback, allow, preflight};
-use collect::settings::{Cors, DoorSettings, SettingsCell, WriteKey, WriteKeyKind};
+use collect::http::{Door, DoorOptions};
+use collect::settings::{DoorSettings, SettingsCell, WriteKey, WriteKeyKind};
 use collect::sink::{Done, Sink, SinkError};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response, StatusCode};
 use model::event::{Event, IdentifierKind};
 use model::id::{Position, Timestamp};
 use model::record::decode_records;
 use model::seal::Keys;
 use serde_json::{Value, json};
 use std::error::Error;
-use std::future::Future;
 use std::io::Read;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -45,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         keys,
         now: Arc::new(now),
         fresh: Arc::new(move || u128::from(made.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
-        fallback: Some(Arc::new(SettingsCalls)),
+        fallback: None,
         tracer: None,
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -118,47 +112,4 @@ impl Printer {
             "context": raw(event.context),
         })
     }
-}
-
-/// The calls with which browser SDKs ask what to do.
-struct SettingsCalls;
-
-impl Fallback for SettingsCalls {
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        _peer: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(std::future::ready(settings_answer(&request)))
-    }
-}
-
-fn settings_answer(request: &Request<Incoming>) -> Response<Body> {
-    let headers = request.headers();
-    if request.method() == Method::OPTIONS {
-        return preflight(headers, &Cors::AnyOrigin);
-    }
-    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let path = request.uri().path();
-    let segment = path.strip_prefix("/v1/projects/").and_then(|rest| rest.strip_suffix("/settings"));
-    let answer = if let Some(write_key) = segment {
-        json!({
-            "integrations": {"Segment.io": {"apiKey": write_key, "apiHost": format!("{host}/v1"), "protocol": "http"}},
-            "plan": {}, "metrics": {"sampleRate": 0},
-        })
-    } else if path.starts_with("/sourceConfig") {
-        json!({"source": {"id": "s", "name": "s", "writeKey": "PUBLIC", "workspaceId": "w", "enabled": true,
-            "config": {}, "destinations": []}})
-    } else {
-        Value::Null
-    };
-    let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
-    if answer.is_null() {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
-    response
-        .headers_mut()
-        .insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
-    allow(headers, &Cors::AnyOrigin, &mut response);
-    response
 }

@@ -7,13 +7,17 @@
 mod body;
 mod completion;
 mod cors;
+mod gate;
 mod ingest;
+mod pixel;
+mod question;
 mod reply;
 mod route;
 mod server;
 mod trace;
 
 pub use cors::{allow, preflight};
+pub use gate::KeptOut;
 pub use reply::Body;
 pub use server::{Counters, Door, DoorError, DoorOptions, Fallback, OpenDoor, Spawn};
 pub use trace::{Trace, Tracer};

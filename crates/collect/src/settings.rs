@@ -1,5 +1,6 @@
 //! What an operator can change while the door is open.
 
+use crate::rules::KeyRules;
 use model::event::IdentifierKind;
 use model::money::NO_CURRENCY;
 use model::normalise::PhoneCountry;
@@ -11,6 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct DoorSettings {
     /// Who may send, by the key they present.
     pub write_keys: HashMap<String, WriteKey>,
+    /// What keys may send, by their number; a key that is not here may send anything.
+    pub rules: HashMap<u32, Arc<KeyRules>>,
     /// Which identifiers events may carry beside the built-in ones.
     pub identity: IdentitySettings,
     /// How much one request may hold.

@@ -13,6 +13,8 @@
 //! - `properties`, `traits` and `context` are stored as they were spelled. `integrations` is kept inside `context`
 //!   unless all it says is `true`. An item's own members come before the envelope's, one level deep.
 //! - Of members with the same name, the last one counts.
+//! - **Wanted**: what the rules of the key do not list, and what its plan blocks, is set aside: not stored, and named in
+//!   the result. It does not fail the others.
 
 mod encode;
 mod envelope;
@@ -22,6 +24,6 @@ mod identify;
 mod item;
 mod problem;
 
-pub use encode::{Encoded, Encoding, Sender};
+pub use encode::{Encoded, Encoding, Sender, SetAside};
 pub use envelope::{Call, Envelope};
 pub use problem::{Problem, WireError};

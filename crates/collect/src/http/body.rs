@@ -12,6 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How much of a refused body is still read, so that the client sees the answer instead of a reset connection.
 const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How many times its packed size a large body may unpack to. Batches of alike events come to some tens of times, what is
+/// made to hurt comes to a thousand.
+const PLAIN_TO_PACKED_MAX: usize = 200;
+/// Bytes that any body may unpack to: too few to hurt.
+const FREE_PLAIN_BYTES: usize = 512 * 1024;
+
 /// Bytes of all requests that are being read or wait for the sink.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -120,6 +126,9 @@ pub(crate) fn gunzip(packed: &[u8], bytes_max: usize, reserved: &mut Reserved) -
         if plain.len() > bytes_max {
             return Err(too_large());
         }
+        if plain.len() > FREE_PLAIN_BYTES && plain.len() / PLAIN_TO_PACKED_MAX > packed.len() {
+            return Err(too_tight());
+        }
         reserved.grow_to(packed.len() + plain.len())?;
         if read == 0 {
             return Ok(Bytes::from(plain));
@@ -130,6 +139,11 @@ pub(crate) fn gunzip(packed: &[u8], bytes_max: usize, reserved: &mut Reserved) -
 fn too_large() -> Refusal {
     let message = "the body is larger than this server reads; send smaller batches";
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+}
+
+fn too_tight() -> Refusal {
+    let message = "the body unpacks to far more than events do; send it plain";
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "gzip_ratio_too_high", message)
 }
 
 fn not_gzip() -> Refusal {

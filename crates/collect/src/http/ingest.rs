@@ -3,11 +3,13 @@
 use crate::http::body::{self, Reserved};
 use crate::http::completion::{Completions, Verdict};
 use crate::http::cors;
+use crate::http::pixel;
+use crate::http::question;
 use crate::http::reply::{self, Body, Refusal};
 use crate::http::route::{self, Route};
 use crate::http::server::Shared;
 use crate::http::trace::Trace;
-use crate::settings::DoorSettings;
+use crate::settings::{DoorSettings, WriteKeyKind};
 use crate::sink::Done;
 use crate::wire::{Call, Encoding, Envelope, Sender};
 use bytes::Bytes;
@@ -42,8 +44,11 @@ pub(crate) async fn answer(
     let route = route::route(request.uri().path());
     let call = match route {
         Route::Events(call) => call,
-        Route::Beacon | Route::SdkMetrics => Call::Batch,
-        Route::Health => return reply::json(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
+        Route::Pixel(kind) => Call::One(kind),
+        Route::Beacon | Route::SdkMetrics | Route::NotOffered(_) => Call::Batch,
+        Route::SegmentSettings | Route::RudderSettings | Route::Health | Route::Version => {
+            return question::answer(&shared, route, &request);
+        }
         Route::Other => return fallback(&shared, request, peer).await,
     };
     let settings = shared.door.settings.load();
@@ -51,11 +56,14 @@ pub(crate) async fn answer(
         return cors::preflight(request.headers(), &settings.cors);
     }
     let (head, mut incoming) = request.into_parts();
-    let is_post = head.method == Method::POST;
-    let has_events = is_post && route != Route::SdkMetrics;
+    let is_pixel = matches!(route, Route::Pixel(_));
+    let wanted = if is_pixel { Method::GET } else { Method::POST };
+    let has_events = !is_pixel && head.method == wanted && route != Route::SdkMetrics;
     let trace = shared.door.tracer.as_ref().filter(|_| has_events).and_then(|tracer| tracer.begin(&head));
-    let mut response = if !is_post {
-        reply::only_post()
+    let mut response = if head.method != wanted {
+        drain_in_time(&shared, &mut incoming).await;
+        shared.count_refusal(StatusCode::METHOD_NOT_ALLOWED, "");
+        if is_pixel { reply::only("GET, OPTIONS") } else { reply::only("POST, OPTIONS") }
     } else {
         let received = receive(&shared, &settings, route, &head, &mut incoming);
         let outcome = match at_once_or_within(shared.options.body_timeout, received).await {
@@ -66,15 +74,22 @@ pub(crate) async fn answer(
                 }
                 take(&shared, completions, &settings, call, &head, peer, received).await
             }
-            Ok(Err(refusal)) => Err(refusal),
+            Ok(Err(refusal)) => {
+                drain_in_time(&shared, &mut incoming).await;
+                Err(refusal)
+            }
             Err(_) => {
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body came too slowly"))
             }
         };
         if let Err(refusal) = &outcome {
-            shared.count_refusal(refusal.status);
+            shared.count_refusal(refusal.status, refusal.code());
         }
-        outcome.unwrap_or_else(|refusal| refusal.response())
+        match outcome {
+            Ok(_) if is_pixel => reply::pixel(),
+            Ok(success) => success,
+            Err(refusal) => refusal.response(),
+        }
     };
     cors::allow(&head.headers, &settings.cors, &mut response);
     if let Some(trace) = trace {
@@ -99,13 +114,15 @@ struct Received {
     presented_key: Option<String>,
     reserved: Reserved,
     drop_it: bool,
+    /// The key was in an address that anybody may see, so that even a server's is only a claim.
+    is_public: bool,
     /// Its length as it was sent.
     sent_bytes: usize,
     /// Who follows the request.
     trace: Option<Arc<dyn Trace>>,
 }
 
-/// Reads the body, after the head has been judged. What is left of a refused body is read and dropped.
+/// Reads the body, after the head has been judged.
 async fn receive(
     shared: &Shared,
     settings: &DoorSettings,
@@ -113,21 +130,10 @@ async fn receive(
     head: &Parts,
     incoming: &mut Incoming,
 ) -> Result<Received, Refusal> {
-    let result = receive_judged(shared, settings, route, head, incoming).await;
-    if result.is_err() {
-        body::drain(incoming).await;
-    }
-    result
-}
-
-async fn receive_judged(
-    shared: &Shared,
-    settings: &DoorSettings,
-    route: Route,
-    head: &Parts,
-    incoming: &mut Incoming,
-) -> Result<Received, Refusal> {
     let mut reserved = Reserved::none_of(&shared.budget);
+    if let Route::NotOffered(instead) = route {
+        return Err(route::not_offered(instead));
+    }
     if route == Route::SdkMetrics {
         body::drain(incoming).await;
         let plain = Bytes::new();
@@ -136,6 +142,7 @@ async fn receive_judged(
             presented_key: None,
             reserved,
             drop_it: true,
+            is_public: true,
             sent_bytes: 0,
             trace: None,
         });
@@ -145,12 +152,20 @@ async fn receive_judged(
         route::known_key(settings, presented)?;
     }
     let bytes_max = settings.limits.body_bytes_max;
-    let gzip = is_gzip(&head.headers)?;
-    let sent = body::read(incoming, bytes_max, &mut reserved).await?;
+    let is_public = matches!(route, Route::Pixel(_));
+    let gzip = !is_public && is_gzip(&head.headers)?;
+    let sent = if is_public {
+        body::drain(incoming).await;
+        let spelled = pixel::body(head.uri.query().unwrap_or_default())?;
+        reserved.grow_to(spelled.len())?;
+        spelled
+    } else {
+        body::read(incoming, bytes_max, &mut reserved).await?
+    };
     let sent_bytes = sent.len();
     let plain = if gzip { body::gunzip(&sent, bytes_max, &mut reserved)? } else { sent };
     let presented_key = presented_key.map(|key| key.into_owned());
-    Ok(Received { plain, presented_key, reserved, drop_it: false, sent_bytes, trace: None })
+    Ok(Received { plain, presented_key, reserved, drop_it: false, is_public, sent_bytes, trace: None })
 }
 
 /// Turns the body into records, hands them to the sink and waits for its word.
@@ -170,6 +185,11 @@ async fn take(
     let completions = Arc::clone(completions);
     let tell = move |told| completions.leave(word, told);
     let count = submit(shared, settings, call, head, peer, received, tell)?;
+    if count == 0 {
+        // The rules of the key kept all of it out: there is nothing to wait for.
+        shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
+        return Ok(reply::success());
+    }
     match timeout(shared.options.answer_timeout, verdict).await {
         Ok(Ok(Ok(()))) => {
             shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +207,8 @@ async fn take(
     }
 }
 
-/// The part without waiting: nothing borrowed from the body outlives it.
+/// The part without waiting: nothing borrowed from the body outlives it. Returns how many events the sink was given; with
+/// none, nobody will tell.
 fn submit(
     shared: &Shared,
     settings: &DoorSettings,
@@ -197,12 +218,15 @@ fn submit(
     received: Received,
     tell: impl FnOnce(Verdict) + Send + 'static,
 ) -> Result<u32, Refusal> {
-    let Received { plain, presented_key, mut reserved, trace, .. } = received;
+    let Received { plain, presented_key, mut reserved, is_public, trace, .. } = received;
     let by_head = presented_key.is_some();
     let envelope =
         Envelope::read(&plain, call, &settings.limits).map_err(|error| Refusal::of_wire(&error, !by_head))?;
     let presented = presented_key.as_deref().or(envelope.write_key()).ok_or_else(route::missing_key)?;
-    let key = route::known_key(settings, presented)?;
+    let mut key = route::known_key(settings, presented)?;
+    if is_public && key.kind == WriteKeyKind::Server {
+        (key.kind, key.value_counts) = (WriteKeyKind::Browser, false);
+    }
     let log_time = log_time(&head.headers).filter(|_| shared.options.heed_log_time);
     let sender = Sender {
         key,
@@ -210,19 +234,33 @@ fn submit(
         ip: Some(client_ip(&head.headers, peer, shared.options.trust_forwarded_for)),
         user_agent: head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
     };
+    if let Some(rules) = settings.rules.get(&key.number) {
+        let (gate, events) = (&shared.gate, envelope.events_count());
+        gate.admit(key.number, rules, &head.headers, is_public, events, sender.received_at)?;
+    }
     let encoding = Encoding { keys: &shared.door.keys, settings, fresh: &*shared.door.fresh };
     let encoded = encoding
         .encode(&envelope, &sender)
         .map_err(|error| Refusal::of_wire(&error, envelope.write_key().is_some()))?;
     drop(envelope);
     drop(plain);
+    let count = encoded.count;
+    if encoded.off_plan > 0 {
+        shared.counters.off_plan_events.fetch_add(u64::from(encoded.off_plan), Ordering::Relaxed);
+    }
+    if !encoded.set_aside.is_empty() {
+        shared.counters.set_aside_events.fetch_add(encoded.set_aside.len() as u64, Ordering::Relaxed);
+        shared.gate.remember(key.number, sender.received_at, encoded.set_aside);
+    }
+    if count == 0 {
+        return Ok(0);
+    }
     reserved.grow_to(encoded.records.len())?;
     let done: Done = Box::new(move |verdict| {
         // The records are the sink's until now, whether or not the client still waits.
         drop(reserved);
         tell(verdict);
     });
-    let count = encoded.count;
     let followed = trace.map(|trace| {
         trace.parsed(count);
         trace.sink()
@@ -244,10 +282,25 @@ async fn fallback(shared: &Shared, request: Request<Incoming>, peer: SocketAddr)
     match &shared.door.fallback {
         Some(fallback) => fallback.answer(request, peer).await,
         None => {
-            Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; events go to /v1/batch")
-                .response()
+            let (head, mut incoming) = request.into_parts();
+            drain_in_time(shared, &mut incoming).await;
+            let refusal = Refusal::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is nothing here; events go to /v1/batch",
+            );
+            shared.count_refusal(refusal.status, refusal.code());
+            let mut response = refusal.response();
+            cors::allow(&head.headers, &shared.door.settings.load().cors, &mut response);
+            response
         }
     }
+}
+
+/// Reads and drops what is left of the body of a request that is refused, as long as a body may take.
+async fn drain_in_time(shared: &Shared, incoming: &mut Incoming) {
+    // A client that is too slow misses the answer, which would have told it nothing that it can use.
+    let _ = timeout(shared.options.body_timeout, body::drain(incoming)).await;
 }
 
 /// gzip or nothing. Content-Type is never looked at: SDKs send text/plain and form types with JSON in them.

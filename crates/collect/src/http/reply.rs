@@ -5,7 +5,7 @@ use crate::sink::SinkError;
 use crate::wire::{Problem, WireError};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use std::borrow::Cow;
 
@@ -13,6 +13,10 @@ use std::borrow::Cow;
 pub type Body = Full<Bytes>;
 
 const SUCCESS: &[u8] = br#"{"success":true}"#;
+/// A GIF89a of 1 × 1 transparent pixel.
+const GIF: &[u8] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
 /// A request that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,13 @@ impl Refusal {
     /// A refusal for now.
     pub(crate) fn later(code: &'static str, message: &'static str, retry_after_s: u32) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        Self { retry_after_s: Some(retry_after_s), ..refusal }
+    }
+
+    /// A key that sends more than its rules allow.
+    pub(crate) fn rate_limited(retry_after_s: u32) -> Self {
+        let message = "this write key sends more events than its rules allow; send the request again later";
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
         Self { retry_after_s: Some(retry_after_s), ..refusal }
     }
 
@@ -81,6 +92,11 @@ impl Refusal {
         Self { status, code: Cow::Borrowed(code), message, field: String::new(), retry_after_s }
     }
 
+    /// Its stable word.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// The answer.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut text = String::from(r#"{"success":false,"code":"#);
@@ -113,10 +129,19 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
     response
 }
 
-/// The path exists, for POST.
-pub(crate) fn only_post() -> Response<Body> {
-    let message = "send events with POST";
+/// A transparent image of one pixel. Nothing may keep it: the next look is another event.
+pub(crate) fn pixel() -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from_static(GIF)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The path exists, for other methods.
+pub(crate) fn only(methods: &'static str) -> Response<Body> {
+    let message = "this path takes other methods: see the Allow header; events are sent with POST";
     let mut response = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }

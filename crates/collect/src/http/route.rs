@@ -13,6 +13,10 @@ use std::borrow::Cow;
 /// The longest Authorization header that is decoded, in bytes.
 const MAX_BASIC_BYTES: usize = 1_024;
 
+const MERGE: &str = "two people are not united by a merge call here; send an alias call with a server key";
+const WEBHOOK: &str = "this door does not read the webhooks of other systems; send their events to /v1/batch";
+const AUDIENCE_LIST: &str = "audiences are not uploaded here; define them with `throughline apply`";
+
 /// What a path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -20,10 +24,20 @@ pub(crate) enum Route {
     Events(Call),
     /// A batch from RudderStack's beacon, which cannot set headers: the write key is in the query.
     Beacon,
+    /// An image whose address is an event, for mails and pages without scripts.
+    Pixel(EventKind),
     /// analytics-next's metrics about itself: accepted and dropped.
     SdkMetrics,
+    /// What analytics-next asks before it sends anything. The write key is in the path.
+    SegmentSettings,
+    /// What RudderStack's SDK for browsers asks before it sends anything.
+    RudderSettings,
+    /// A call of RudderStack that means nothing here, and what to use instead.
+    NotOffered(&'static str),
     /// Whether the door answers.
     Health,
+    /// Which version answers.
+    Version,
     /// Not ours.
     Other,
 }
@@ -34,7 +48,11 @@ pub(crate) fn route(path: &str) -> Route {
     let Some(call) = path.strip_prefix("/v1/") else {
         return match path {
             "/health" => Route::Health,
+            "/version" => Route::Version,
             "/beacon/v1/batch" => Route::Beacon,
+            "/pixel/v1/track" => Route::Pixel(EventKind::Track),
+            "/pixel/v1/page" => Route::Pixel(EventKind::Page),
+            "/sourceConfig" => Route::RudderSettings,
             _ => Route::Other,
         };
     };
@@ -45,21 +63,48 @@ pub(crate) fn route(path: &str) -> Route {
         "screen" | "s" => Call::One(EventKind::Screen),
         "group" | "g" => Call::One(EventKind::Group),
         "alias" | "a" => Call::One(EventKind::Alias),
-        "batch" | "b" => Call::Batch,
+        // What RudderStack imports from a warehouse has the shape of a batch.
+        "batch" | "b" | "import" => Call::Batch,
         "m" => return Route::SdkMetrics,
+        "merge" => return Route::NotOffered(MERGE),
+        "webhook" => return Route::NotOffered(WEBHOOK),
+        "audiencelist" => return Route::NotOffered(AUDIENCE_LIST),
+        other if projects_key(other).is_some() => return Route::SegmentSettings,
         _ => return Route::Other,
     })
 }
 
-/// The write key that the request's head presents: the user name of Basic authorization, or the beacon's query.
+/// The write key that the path of analytics-next's settings call names, as it is spelled there.
+pub(crate) fn settings_key(path: &str) -> Option<Cow<'_, str>> {
+    let key = projects_key(path.strip_suffix('/').unwrap_or(path).strip_prefix("/v1/")?)?;
+    Some(percent_decoded(key))
+}
+
+/// The write key that the query names.
+pub(crate) fn query_key(uri: &Uri) -> Option<Cow<'_, str>> {
+    query_value(uri.query().unwrap_or_default(), "writeKey")
+}
+
+/// A call that is known and means nothing here.
+pub(crate) fn not_offered(instead: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "call_not_offered", instead)
+}
+
+fn projects_key(rest: &str) -> Option<&str> {
+    let key = rest.strip_prefix("projects/")?.strip_suffix("/settings")?;
+    (!key.is_empty() && !key.contains('/')).then_some(key)
+}
+
+/// The write key that the request's head presents: the user name of Basic authorization, or the query where
+/// headers cannot be set.
 /// A Bearer token is somebody else's: the body then names the key. `Err` if Basic is there and unreadable.
 pub(crate) fn presented_key<'a>(
     route: Route,
     uri: &'a Uri,
     headers: &HeaderMap,
 ) -> Result<Option<Cow<'a, str>>, Refusal> {
-    if route == Route::Beacon {
-        return Ok(query_value(uri.query().unwrap_or_default(), "writeKey"));
+    if matches!(route, Route::Beacon | Route::Pixel(_)) {
+        return Ok(query_key(uri));
     }
     let Some(header) = headers.get(AUTHORIZATION) else {
         return Ok(None);
@@ -95,7 +140,8 @@ pub(crate) fn missing_key() -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "missing_write_key", message)
 }
 
-fn unknown_key() -> Refusal {
+/// A key that nobody has.
+pub(crate) fn unknown_key() -> Refusal {
     Refusal::new(
         StatusCode::UNAUTHORIZED,
         "unknown_write_key",
@@ -136,6 +182,21 @@ mod tests {
     use hyper::header::HeaderValue;
 
     #[test]
+    fn settings_calls_name_their_key() {
+        let table = [
+            ("/v1/projects/WK/settings", Some("WK")),
+            ("/v1/projects/W%4b/settings/", Some("WK")),
+            ("/v1/projects//settings", None),
+            ("/v1/projects/a/b/settings", None),
+            ("/v1/projects/WK", None),
+        ];
+        for (path, key) in table {
+            assert_eq!(settings_key(path).as_deref(), key, "{path}");
+            assert_eq!(route(path) == Route::SegmentSettings, key.is_some(), "{path}");
+        }
+    }
+
+    #[test]
     fn keys_in_every_place() {
         let table = [
             ("/v1/track", Some("Basic V0s6"), Ok(Some("WK"))),
@@ -152,6 +213,8 @@ mod tests {
             ("/beacon/v1/batch?writeKey=", None, Ok(None)),
             ("/beacon/v1/batch?writeKey=%f", None, Ok(Some("?"))),
             ("/beacon/v1/batch", None, Ok(None)),
+            ("/pixel/v1/track?writeKey=WK&event=E", None, Ok(Some("WK"))),
+            ("/pixel/v1/page", Some("Basic V0s6"), Ok(None)),
         ];
         for (uri, authorization, expected) in table {
             let uri: Uri = uri.parse().unwrap();

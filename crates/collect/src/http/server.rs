@@ -2,6 +2,7 @@
 
 use crate::http::body::Budget;
 use crate::http::completion::Completions;
+use crate::http::gate::{Gate, KeptOut};
 use crate::http::ingest;
 use crate::http::reply::Body;
 use crate::http::trace::Tracer;
@@ -147,6 +148,12 @@ pub struct Counters {
     pub refused_requests: AtomicU64,
     /// Requests that were told to come again (429, 5xx).
     pub deferred_requests: AtomicU64,
+    /// Requests among them that came faster than the rules of their key allow.
+    pub rate_limited_requests: AtomicU64,
+    /// Events that the rules of their key kept out, under an answer of 200.
+    pub set_aside_events: AtomicU64,
+    /// Accepted events that are not as the plan of their key says.
+    pub off_plan_events: AtomicU64,
     /// Connections that were turned away.
     pub refused_connections: AtomicU64,
     /// Connections that are open.
@@ -172,6 +179,7 @@ impl Door {
             options,
             budget,
             counters: Counters::default(),
+            gate: Gate::default(),
             closing: AtomicBool::new(false),
         });
         for number in 0..threads {
@@ -196,6 +204,11 @@ impl OpenDoor {
         &self.shared.counters
     }
 
+    /// What the rules of write keys kept out lately, the newest first; at most 1,000, and none from before the start.
+    pub fn kept_out(&self) -> Vec<KeptOut> {
+        self.shared.gate.latest()
+    }
+
     /// Bytes of requests that are being read or wait for the sink.
     pub fn in_flight_bytes(&self) -> usize {
         self.shared.budget.used_bytes()
@@ -215,15 +228,20 @@ pub(crate) struct Shared {
     pub(crate) options: DoorOptions,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
+    pub(crate) gate: Gate,
     /// What `closing` says, for connections to look at cheaply.
     closing: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn count_refusal(&self, status: StatusCode) {
+    pub(crate) fn count_refusal(&self, status: StatusCode, code: &str) {
         let later = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         let counter = if later { &self.counters.deferred_requests } else { &self.counters.refused_requests };
         counter.fetch_add(1, Ordering::Relaxed);
+        // The shard's "busy" is 429 too, and a code of its own tells them apart.
+        if code == "rate_limited" {
+            self.counters.rate_limited_requests.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -321,11 +339,12 @@ async fn serve(
         let (shared, completions) = (shared.clone(), completions.clone());
         async move { Ok::<_, Infallible>(ingest::answer(shared, &completions, request, peer).await) }
     });
+    // Answers are flushed one by one: with hyper's flush for pipelines, the answer to broken HTTP would stay in the buffer
+    // behind the bytes that nobody can read.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.options.head_timeout)
         .keep_alive(true)
-        .pipeline_flush(true)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);

@@ -2,6 +2,8 @@
 
 use crate::instant;
 use crate::json::{Reader, write_text};
+use crate::plan::{Fate, Judgement};
+use crate::rules::KeyRules;
 use crate::settings::{DoorSettings, WriteKey, WriteKeyKind};
 use crate::wire::envelope::{Call, Envelope, members_of};
 use crate::wire::facts::Context;
@@ -54,6 +56,23 @@ pub struct Encoded {
     pub records: Vec<u8>,
     /// How many there are.
     pub count: u32,
+    /// Events that the rules of the key keep out: they are none of the records.
+    pub set_aside: Vec<SetAside>,
+    /// Events among the records that are not as the key's plan says.
+    pub off_plan: u32,
+}
+
+/// An event that a rule of its key keeps out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// What the event is called.
+    pub name: String,
+    /// Its id, if it had one.
+    pub message_id: String,
+    /// A stable word: `event_not_listed` or `off_plan`.
+    pub code: &'static str,
+    /// What the rule does not like; no value of the event is repeated.
+    pub reason: String,
 }
 
 impl Encoding<'_> {
@@ -64,7 +83,9 @@ impl Encoding<'_> {
         // Records are about as long as what they were read from.
         let room_bytes = envelope.bytes() + ROOM_BYTES;
         let records = Vec::with_capacity(room_bytes.min(self.settings.limits.records_bytes_max));
-        let mut encoded = Encoded { records, count: 0 };
+        let mut encoded = Encoded { records, ..Encoded::default() };
+        let rules =
+            if self.settings.rules.is_empty() { None } else { self.settings.rules.get(&sender.key.number) };
         // One event of a batch is about as long as another; growing a buffer costs more than reading does.
         let mean_bytes = encoded.records.capacity() / envelope.items.len().max(1);
         let mut scratch = Vec::with_capacity(mean_bytes + ROOM_BYTES);
@@ -72,6 +93,12 @@ impl Encoding<'_> {
             scratch.clear();
             self.encode_item(envelope, item, sender, &seen, &mut scratch)
                 .map_err(|error| envelope.name_item(error, index))?;
+            // Judged last: what is wrong with an event is said whether or not it is wanted.
+            if let Some(rules) = rules
+                && !encoded.keeps(rules, item, path_kind(envelope).or(item.kind))
+            {
+                continue;
+            }
             encode_record(&mut encoded.records, RecordKind::EVENT, &scratch);
             encoded.count += 1;
             let max = self.settings.limits.records_bytes_max;
@@ -90,11 +117,7 @@ impl Encoding<'_> {
         seen: &Seen,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
-        let path_kind = match envelope.call {
-            Call::One(kind) => Some(kind),
-            Call::Batch => None,
-        };
-        let kind = item.check(path_kind)?;
+        let kind = item.check(path_kind(envelope))?;
         let merged = merged_context(envelope, item)?;
         let mut reread = Context::default();
         let context = match &merged {
@@ -160,6 +183,47 @@ impl Encoding<'_> {
         };
         event.encode(out);
         Ok(())
+    }
+}
+
+impl Encoded {
+    /// Whether the rules of the key let an event in. What they do not like is written down.
+    fn keeps(&mut self, rules: &KeyRules, item: &Item<'_>, kind: Option<EventKind>) -> bool {
+        if kind != Some(EventKind::Track) {
+            return true;
+        }
+        let name = item.called(EventKind::Track);
+        let set_aside = |code, reason| SetAside {
+            name: name.to_owned(),
+            message_id: item.message_id.as_deref().unwrap_or_default().to_owned(),
+            code,
+            reason,
+        };
+        if !rules.events.is_empty() && !rules.events.contains(name) {
+            let reason = "the rules of the write key do not list this event".to_owned();
+            self.set_aside.push(set_aside("event_not_listed", reason));
+            return false;
+        }
+        let judgement = rules.plan.as_ref().and_then(|plan| plan.judge(name, item.properties.raw));
+        match judgement {
+            None => true,
+            Some(Judgement { fate: Fate::Allow, .. }) => {
+                self.off_plan += 1;
+                true
+            }
+            Some(Judgement { fate: Fate::Block, reason }) => {
+                self.set_aside.push(set_aside("off_plan", reason));
+                false
+            }
+        }
+    }
+}
+
+/// The kind that the path names.
+fn path_kind(envelope: &Envelope<'_>) -> Option<EventKind> {
+    match envelope.call {
+        Call::One(kind) => Some(kind),
+        Call::Batch => None,
     }
 }
 

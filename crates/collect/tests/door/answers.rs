@@ -14,6 +14,16 @@ fn batch_of(items: &[&str]) -> String {
     format!(r#"{{"batch":[{}]}}"#, items.join(","))
 }
 
+/// Hexadecimal digits without a pattern: they pack to about half of their size.
+fn hard_to_pack(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let digits = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        b"0123456789abcdef"[(state >> 60) as usize]
+    });
+    digits.take(bytes).collect()
+}
+
 #[test]
 fn success_is_exactly_this() {
     let door = door(|_, _| {});
@@ -102,7 +112,8 @@ fn bad_requests_change_nothing() {
         ("/v1/batch", vec![SERVER], second_is_bad.into(), 400, "missing_field", "batch[1].event"),
         ("/v1/page", vec![SERVER], large.into(), 400, "event_too_large", ""),
         ("/v1/page", vec![SERVER], huge.clone().into(), 413, "body_too_large", ""),
-        ("/v1/page", vec![SERVER, zipped], gzip(huge.as_bytes()), 413, "body_too_large", ""),
+        ("/v1/page", vec![SERVER, zipped], gzip(huge.as_bytes()), 413, "gzip_ratio_too_high", ""),
+        ("/v1/page", vec![SERVER, zipped], gzip(&hard_to_pack(6_000_000)), 413, "body_too_large", ""),
         ("/v1/page", vec![SERVER, zipped], PAGE.into(), 400, "bad_gzip", ""),
         ("/v1/page", vec![SERVER, zipped], gzip(PAGE.as_bytes())[..20].to_vec(), 400, "bad_gzip", ""),
         ("/v1/page", vec![SERVER, ("Content-Encoding", "br")], PAGE.into(), 415, "unknown_encoding", ""),

@@ -5,7 +5,10 @@
 mod answers;
 mod captured;
 mod followed;
+mod hostile;
 mod ids;
 mod limits;
 mod meaning;
+mod questions;
+mod rules;
 mod support;

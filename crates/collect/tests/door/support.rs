@@ -70,6 +70,14 @@ impl Memory {
         *self.word.lock().unwrap() = word;
     }
 
+    /// Whether any event that was taken counts as the shop's own word.
+    pub(crate) fn any_from_server(&self) -> bool {
+        self.submissions.lock().unwrap().iter().any(|(records, _)| {
+            decode_records(records, Position(0), NOW)
+                .any(|record| Event::decode(record.unwrap().body).unwrap().from_server)
+        })
+    }
+
     /// Everything taken since the last call, one line an event.
     pub(crate) fn take_summaries(&self) -> Vec<String> {
         let submissions = std::mem::take(&mut *self.submissions.lock().unwrap());
@@ -199,6 +207,21 @@ pub(crate) fn ask(door: &TestDoor, request: &[u8]) -> Answer {
         let mut client = Client::to(door).await;
         client.send(request).await;
         client.answer().await.expect("an answer")
+    })
+}
+
+/// The bytes of an answer that is no text, or has no body. The request must ask for the connection to be closed.
+pub(crate) fn ask_head(door: &TestDoor, request: &[u8]) -> String {
+    wait(async {
+        let mut client = Client::to(door).await;
+        client.send(request).await;
+        let mut buffer = vec![0; 16_384];
+        loop {
+            match client.stream.read(&mut buffer).await.unwrap() {
+                0 => return String::from_utf8_lossy(&client.read).into_owned(),
+                count => client.read.extend_from_slice(&buffer[..count]),
+            }
+        }
     })
 }
 

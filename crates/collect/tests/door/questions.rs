@@ -1,0 +1,146 @@
+//! Calls without a body of events: settings, pixels, health; and calls that mean nothing here.
+
+use crate::support::{SERVER, ask, door, post, request};
+use serde_json::{Value, json};
+
+const HOST: &str = "127.0.0.1";
+
+fn get(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    request("GET", path, headers, b"")
+}
+
+#[test]
+fn analytics_next_is_sent_here_and_nowhere_else() {
+    let door = door(|_, _| {});
+    let answer = ask(&door, &get("/v1/projects/PUBLIC/settings", &[("Origin", "http://shop.test")]));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(
+        serde_json::from_str::<Value>(&answer.body).unwrap(),
+        json!({
+            "integrations": {"Segment.io": {"apiKey": "PUBLIC", "apiHost": format!("{HOST}/v1"), "protocol": "http"}},
+            "plan": {}, "metrics": {"sampleRate": 0},
+        })
+    );
+    assert_eq!(answer.header("access-control-allow-origin"), Some("http://shop.test"));
+    assert_eq!(answer.header("set-cookie"), None);
+    for (key, status, code) in [("XXX", 401, "unknown_write_key"), ("OFF", 404, "source_disabled")] {
+        let answer = ask(&door, &get(&format!("/v1/projects/{key}/settings"), &[]));
+        assert_eq!((answer.status, answer.code().as_str()), (status, code));
+    }
+}
+
+#[test]
+fn only_a_trusted_proxy_says_https() {
+    for (trusted, protocol) in [(false, "http"), (true, "https")] {
+        let door = door(|options, _| options.trust_forwarded_for = trusted);
+        let answer = ask(&door, &get("/v1/projects/WK/settings", &[("X-Forwarded-Proto", "https")]));
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer["integrations"]["Segment.io"]["protocol"], protocol);
+    }
+}
+
+#[test]
+fn rudder_js_learns_that_it_may_send() {
+    let door = door(|_, _| {});
+    let query = "/sourceConfig/?p=npm&v=3.34.1&build=legacy&writeKey=PUBLIC";
+    for (path, headers, enabled) in [
+        (query, vec![], true),
+        ("/sourceConfig", vec![("Authorization", "Basic UFVCTElDOg==")], true),
+        ("/sourceConfig/?writeKey=OFF", vec![], false),
+    ] {
+        let answer = ask(&door, &get(path, &headers));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let source = serde_json::from_str::<Value>(&answer.body).unwrap()["source"].take();
+        assert_eq!(source["enabled"], enabled);
+        assert!(
+            source["id"].is_string() && source["config"] == json!({}) && source["destinations"] == json!([])
+        );
+    }
+    for (path, code) in
+        [("/sourceConfig/", "missing_write_key"), ("/sourceConfig/?writeKey=XXX", "unknown_write_key")]
+    {
+        let answer = ask(&door, &get(path, &[]));
+        assert_eq!((answer.status, answer.code().as_str()), (401, code));
+    }
+}
+
+#[test]
+fn questions_take_get_head_and_options() {
+    let door = door(|_, _| {});
+    for path in ["/health", "/version", "/v1/projects/WK/settings", "/sourceConfig/?writeKey=WK"] {
+        assert_eq!(ask(&door, &get(path, &[])).status, 200, "{path}");
+        let head = String::from_utf8(request("HEAD", path, &[("Connection", "close")], b"")).unwrap();
+        assert!(crate::support::ask_head(&door, head.as_bytes()).starts_with("HTTP/1.1 200"), "{path}");
+        let wanted = [("Origin", "http://shop.test"), ("Access-Control-Request-Headers", "Authorization")];
+        let answer = ask(&door, &request("OPTIONS", path, &wanted, b""));
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-headers")),
+            (204, Some("Authorization"))
+        );
+        let answer = ask(&door, &request("POST", path, &[SERVER], b"{}"));
+        assert_eq!((answer.status, answer.code().as_str()), (405, "method_not_allowed"), "{path}");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+    }
+    let version: Value = serde_json::from_str(&ask(&door, &get("/version", &[])).body).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(door.memory.take_summaries().is_empty());
+}
+
+#[test]
+fn an_image_is_an_event() {
+    let door = door(|_, _| {});
+    let table = [
+        (
+            "/pixel/v1/track?writeKey=PUBLIC&event=Mail%20Opened&anonymousId=a1",
+            "track \"Mail Opened\" anonymous=a1",
+        ),
+        ("/pixel/v1/page?writeKey=PUBLIC&name=Home&userId=u1&properties.path=%2F", "page \"Home\" user=u1"),
+        // A server's key in an address is in everybody's hands.
+        ("/pixel/v1/page?writeKey=WK&userId=u1", "page user=u1"),
+    ];
+    for (path, meant) in table {
+        let answer = crate::support::ask_head(&door, &get(path, &[("Connection", "close")]));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let head = answer.to_ascii_lowercase();
+        assert!(
+            head.contains("content-type: image/gif") && head.contains("cache-control: no-store"),
+            "{head}"
+        );
+        assert!(!head.contains("set-cookie") && answer.contains("GIF89a"), "{answer}");
+        let from_server = door.memory.any_from_server();
+        assert!(!from_server, "{path} was taken for the shop's word");
+        assert_eq!(door.memory.take_summaries(), [meant]);
+    }
+    let bad = [
+        ("/pixel/v1/track?event=E&userId=u", 401, "missing_write_key"),
+        ("/pixel/v1/track?writeKey=XXX&event=E&userId=u", 401, "unknown_write_key"),
+        ("/pixel/v1/track?writeKey=OFF&event=E&userId=u", 404, "source_disabled"),
+        ("/pixel/v1/track?writeKey=PUBLIC&userId=u", 400, "missing_field"),
+        ("/pixel/v1/page?writeKey=PUBLIC", 400, "missing_identity"),
+        ("/pixel/v1/page?writeKey=PUBLIC&userId=%ff", 400, "bad_query"),
+        ("/pixel/v1/page?writeKey=PUBLIC&userId=%", 400, "bad_query"),
+        ("/pixel/v1/page?writeKey=PUBLIC&userId=u&a..b=1", 400, "bad_query"),
+    ];
+    for (path, status, code) in bad {
+        let answer = ask(&door, &get(path, &[]));
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{path}");
+    }
+    assert_eq!(ask(&door, &post("/pixel/v1/track?writeKey=PUBLIC&event=E", "{}")).status, 405);
+    assert!(door.memory.take_summaries().is_empty());
+    assert_eq!(door.open.in_flight_bytes(), 0);
+}
+
+#[test]
+fn calls_that_mean_nothing_here_say_what_to_use() {
+    let door = door(|_, _| {});
+    for (call, instead) in
+        [("merge", "alias"), ("webhook", "/v1/batch"), ("audiencelist", "throughline apply")]
+    {
+        let answer = ask(&door, &post(&format!("/v1/{call}"), r#"{"userId":"u"}"#));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "call_not_offered"));
+        assert!(answer.body.contains(instead), "{}", answer.body);
+    }
+    let batch = r#"{"batch":[{"type":"page","userId":"u","messageId":"m"}]}"#;
+    assert_eq!(ask(&door, &post("/v1/import", batch)).status, 200);
+    assert_eq!(door.memory.take_summaries(), ["page user=u"]);
+}

@@ -12,6 +12,8 @@ const MICROS: i64 = 1_000_000;
 /// The rules of one write key. The default allows everything.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRules {
+    /// Which change of the settings brought them, so that whoever makes settings knows them again.
+    pub version: u32,
     /// Origins of the pages that may send with the key (`https://shop.example`); empty: all.
     pub origins: BTreeSet<String>,
     /// Names of the track events that it may send; empty: all. Others are set aside.

@@ -1,6 +1,8 @@
 //! Requests of the real SDKs, captured on the wire, sent again.
 
 use crate::support::{ask, door, gzip, request};
+use collect::wire::Call;
+use model::event::EventKind;
 use std::path::PathBuf;
 
 /// Headers that belong to the connection, not to the request.
@@ -59,6 +61,25 @@ fn folder() -> PathBuf {
 fn lines(file: &str) -> Option<Vec<serde_json::Value>> {
     let text = std::fs::read_to_string(folder().join(file)).ok()?;
     Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// The captured bodies with events, and the calls that they came with. None where there are no captures.
+pub(crate) fn bodies() -> Vec<(Call, Vec<u8>)> {
+    let lines = FILES.iter().filter_map(|(file, _)| lines(file)).flatten();
+    let of = |line: serde_json::Value| {
+        let path = line["u"].as_str()?.strip_prefix("/v1/")?;
+        let call = match path {
+            "batch" | "b" => Call::Batch,
+            "identify" | "i" => Call::One(EventKind::Identify),
+            "page" | "p" => Call::One(EventKind::Page),
+            "group" | "g" => Call::One(EventKind::Group),
+            "alias" | "a" => Call::One(EventKind::Alias),
+            _ => Call::One(EventKind::Track),
+        };
+        let body = line["body"].as_str().filter(|body| body.starts_with('{'))?;
+        Some((call, body.as_bytes().to_vec()))
+    };
+    lines.filter_map(of).collect()
 }
 
 #[test]

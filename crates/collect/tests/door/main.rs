@@ -9,6 +9,7 @@ mod hostile;
 mod ids;
 mod limits;
 mod meaning;
+mod mutations;
 mod questions;
 mod rules;
 mod support;

@@ -267,6 +267,8 @@ fn message(target: &Target, request: &Request) -> Result<hyper::Request<Full<Byt
     let method = match request.method {
         Method::Get => hyper::Method::GET,
         Method::Post => hyper::Method::POST,
+        Method::Patch => hyper::Method::PATCH,
+        Method::Delete => hyper::Method::DELETE,
     };
     let mut message = hyper::Request::new(Full::new(request.body.clone()));
     *message.method_mut() = method;

@@ -31,6 +31,10 @@ pub enum Method {
     Get,
     /// Post.
     Post,
+    /// Change a part, with a body that says what.
+    Patch,
+    /// Take away, with a body that says what.
+    Delete,
 }
 
 /// Whether redirects are followed.
@@ -38,8 +42,8 @@ pub enum Method {
 pub enum Redirects {
     /// A redirect is an answer like any other.
     Never,
-    /// Up to so many. A POST follows only 307 and 308. Headers other than `accept` and `content-type` are left behind
-    /// when scheme, host or port change.
+    /// Up to so many. What is not a GET follows only 307 and 308. Headers other than `accept` and `content-type` are
+    /// left behind when scheme, host or port change.
     Follow {
         /// How many.
         hops_max: u8,
@@ -99,6 +103,12 @@ impl Request {
         Self { method: Method::Post, body, ..Self::get(url) }
     }
 
+    /// The same request with another method.
+    #[must_use]
+    pub fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
     /// The same request with another body.
     #[must_use]
     pub fn body(self, body: Bytes) -> Self {
@@ -143,7 +153,7 @@ impl Request {
     pub(super) fn follows(&self, status: u16) -> bool {
         match self.method {
             Method::Get => matches!(status, 301 | 302 | 303 | 307 | 308),
-            Method::Post => matches!(status, 307 | 308),
+            Method::Post | Method::Patch | Method::Delete => matches!(status, 307 | 308),
         }
     }
 

@@ -6,8 +6,9 @@
 
 use super::span::{SpanId, TraceId};
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 
-const NAME: &str = "traceparent";
+static NAME: HeaderName = HeaderName::from_static("traceparent");
 /// Bytes of version 00, and of the part of a later version that is read.
 const BYTES: usize = 55;
 /// The flag that says that the caller records the trace.
@@ -27,8 +28,8 @@ impl Traceparent {
     /// The header of a request, if there is exactly one that can be read.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         // Most requests have none, so the cheap question comes first.
-        let value = headers.get(NAME)?;
-        if headers.get_all(NAME).iter().nth(1).is_some() {
+        let value = headers.get(&NAME)?;
+        if headers.get_all(&NAME).iter().nth(1).is_some() {
             return None;
         }
         Self::read(value.as_bytes())
@@ -145,9 +146,9 @@ mod tests {
     fn two_headers_are_as_good_as_none() {
         let mut headers = HeaderMap::new();
         assert_eq!(Traceparent::of(&headers), None);
-        headers.append(NAME, HeaderValue::from_static(GOOD));
+        headers.append(&NAME, HeaderValue::from_static(GOOD));
         assert_eq!(Traceparent::of(&headers), Traceparent::read(GOOD.as_bytes()));
-        headers.append(NAME, HeaderValue::from_static(GOOD));
+        headers.append(&NAME, HeaderValue::from_static(GOOD));
         assert_eq!(Traceparent::of(&headers), None);
     }
 

@@ -21,8 +21,8 @@ awk '/^```sh/ { block = 1; next } /^```/ { block = 0 } block' docs/definitions.m
 commands=$(grep -c '^curl \|^[^ ]* \(apply\|export\) ' "$folder/commands")
 [ "$commands" -eq 7 ] || fail "$commands commands found in docs/definitions.md"
 bash -euo pipefail "$folder/commands" >"$folder/said" 2>"$folder/err" || fail "a command of docs/definitions.md failed"
-for expected in 'To add: 16' '+ audience      lapsed' 'Added: 16' 'Nothing to do: the server has the 16' '"secret":"whsec_' \
-    'Nothing to do: the server has the 18' '"differences": \[\]'; do
+for expected in 'To add: 16' '+ audience      lapsed' 'Added: 16' 'Nothing to do: the server has the 17' '"secret":"whsec_' \
+    'Nothing to do: the server has the 19' '"differences": \[\]'; do
     grep -q -e "$expected" "$folder/said" || fail "nothing says $expected"
 done
 if grep -v '"secret"' "$folder/said" | grep -q whsec_; then fail "apply shows a secret"; fi

@@ -490,7 +490,7 @@ impl Step<'_> {
                                   again when hours of before no longer matter to you";
                     return Err(CommandError::Invalid(format!("the line is in {now}: {advice}")));
                 }
-                line.version = settings.line.version.saturating_add(1);
+                line.succeed(&settings.line, self.now);
                 settings.line = line;
             }
         }

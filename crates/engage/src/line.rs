@@ -3,6 +3,11 @@
 //! Whatever changes a trail, or whose it is, is bracketed: what the people concerned come to before is taken from the
 //! figures, what they come to afterwards is added. The rules are `model::line`'s.
 
+mod hours;
+
+pub(crate) use hours::Hours;
+pub use hours::{LineHours, MAX_SHOWN_BYTES};
+
 use crate::effect::Body;
 use crate::resolve::Step;
 use crate::state::{State, THE_CAMPAIGNS};
@@ -205,7 +210,7 @@ impl Step<'_> {
         if let Some(half_hour) = session(event, at, settings) {
             edits.push((node, Edit::Touch(half_hour)));
         }
-        let category = &self.settings.line.consent_category;
+        let category = &self.settings.line.at(at).consent_category;
         for word in event.consent.iter().filter(|word| word.category == &**category) {
             // A browser may tighten consent, never loosen it.
             if event.from_server || !word.granted {

@@ -3,14 +3,14 @@
 //! Every identifier that finds a suppressed profile leads straight to what that profile is suppressed for, so one
 //! look-up gives a whole answer and a reader never sees a merge half done.
 
-use crate::line::Campaigns;
+use crate::line::{Campaigns, Hours, LineHours};
 use crate::membership::{Backfill, Tally};
 use crate::settings::Settings;
 use crate::state::{Counts, Suppressed};
 use engine::AsOf;
 use model::audience::{DefinitionId, Rulebook};
 use model::id::{Key, Position, Timestamp};
-use model::line::{Figures, Ledger, Place};
+use model::line::{Figures, Place};
 use model::suppression::{Active, ActiveSet, Difference, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -138,7 +138,7 @@ pub struct View {
     book: RwLock<Arc<Rulebook>>,
     tallies: RwLock<BTreeMap<DefinitionId, Tally>>,
     backfills: RwLock<BTreeMap<DefinitionId, Backfill>>,
-    line: RwLock<Ledger>,
+    line: RwLock<Hours>,
     line_total: RwLock<Figures>,
     campaigns: RwLock<Arc<Campaigns>>,
     profiles: AtomicU64,
@@ -213,20 +213,20 @@ impl View {
         self.backfills.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The line's figures from one hour to another, the last not counted.
-    pub fn line(&self, hours: std::ops::Range<i32>) -> Ledger {
-        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
-        let (from, to) = (Place { hour: hours.start, campaign: 0 }, Place { hour: hours.end, campaign: 0 });
-        if hours.is_empty() {
-            return Ledger::default();
-        }
-        Ledger(line.0.range(from..to).map(|(place, figures)| (*place, figures.clone())).collect())
+    /// The line's figures from one hour to another, the last not counted. Nothing is copied: whoever reads for long keeps
+    /// nobody waiting.
+    pub fn line(&self, hours: std::ops::Range<i32>) -> LineHours {
+        self.line.read().unwrap_or_else(PoisonError::into_inner).read(hours)
     }
 
     /// The first hour that the line has figures of.
     pub fn line_begins(&self) -> Option<i32> {
-        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
-        line.0.keys().next().map(|place| place.hour)
+        self.line.read().unwrap_or_else(PoisonError::into_inner).begins()
+    }
+
+    /// Hours before this were let go, so that figures take no more than [`crate::MAX_SHOWN_BYTES`]; `None` if none were.
+    pub fn line_let_go_before(&self) -> Option<i32> {
+        self.line.read().unwrap_or_else(PoisonError::into_inner).let_go_before()
     }
 
     /// All figures of the line together that are kept.
@@ -272,11 +272,10 @@ impl View {
             }
             Change::Line { place, difference } => {
                 self.line_total.write().unwrap_or_else(PoisonError::into_inner).merge(&difference, 1);
-                let difference = Ledger(BTreeMap::from([(place, *difference)]));
-                self.line.write().unwrap_or_else(PoisonError::into_inner).merge(&difference, 1);
+                self.line.write().unwrap_or_else(PoisonError::into_inner).change(place, &difference);
             }
             Change::LineForgotten(place) => {
-                self.line.write().unwrap_or_else(PoisonError::into_inner).0.remove(&place);
+                self.line.write().unwrap_or_else(PoisonError::into_inner).forget(place);
             }
             Change::Campaigns(names) => {
                 *self.campaigns.write().unwrap_or_else(PoisonError::into_inner) = names;

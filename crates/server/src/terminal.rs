@@ -50,6 +50,11 @@ impl Terminal {
         Self { stream: Stream::Err, redraws: io::stderr().is_terminal(), state: State::begin() }
     }
 
+    /// Whether somebody sees lines being drawn: a chart is for nobody else.
+    pub(crate) fn redraws(&self) -> bool {
+        self.redraws
+    }
+
     /// How often progress is worth working out.
     pub(crate) fn every(&self) -> Duration {
         if self.redraws { REDRAWN_EVERY } else { PLAIN_EVERY }

@@ -15,7 +15,8 @@ use engage::{
 };
 use engine::{AnyTable, Tables, Value};
 use generate::{
-    BASE, DAY_US, END, Fact, Flaw, HOUR_US, Rules, What, any_facts, any_rules, arrange, crowded, same_goods,
+    BASE, DAY_US, END, Fact, Flaw, HOUR_US, Rules, What, any_facts, any_rules, arrange, changing_rules,
+    crowded, same_goods,
 };
 use model::event::OrderChange;
 use model::id::{Key, Position, Timestamp};
@@ -71,6 +72,20 @@ fn shard(rules: &Rules) -> Shard {
     shard
 }
 
+/// Changes the line's settings at an instant, which is in the future.
+fn set_line(shard: &mut Shard, at: i64, rules: &Rules) -> Result<(), TestCaseError> {
+    shard.advance(Timestamp(at - 1));
+    let before = figures_of_rows(shard);
+    let reply = shard.command(Operation::SetLine(line_settings(rules)));
+    prop_assert!(matches!(reply, Reply::Settings(_)), "{:?}", reply);
+    prop_assert_eq!(figures_of_rows(shard), before, "a change restates nothing");
+    Ok(())
+}
+
+fn figures_of_rows(shard: &mut Shard) -> Vec<Figures> {
+    rows(shard).into_iter().map(|row| row.figures).collect()
+}
+
 /// A fact arrives: as it happens, or at once if that is past.
 fn arrive(shard: &mut Shard, facts: &[Fact], index: usize) {
     let at = Timestamp(facts[index].at).max(shard.now.plus_us(1));
@@ -102,7 +117,8 @@ fn rows(shard: &mut Shard) -> Vec<LineRow> {
 /// The figures; the rows, the view and what was published last are held against each other on the way.
 fn figures(shard: &mut Shard) -> Shown {
     let names = shard.view.campaigns();
-    let shown = shard.view.line(i32::MIN..i32::MAX);
+    let read = shard.view.line(i32::MIN..i32::MAX);
+    let shown: BTreeMap<_, _> = read.iter().collect();
     let mut published = BTreeMap::new();
     for (place, correction, figures) in bodies(shard) {
         let times: u32 = published.insert(place, (correction + 1, figures)).map_or(0, |before| before.0);
@@ -118,11 +134,11 @@ fn figures(shard: &mut Shard) -> Shown {
         assert_eq!(name.is_empty(), row.place.campaign == 0);
         if !row.figures.is_empty() {
             filled += 1;
-            assert_eq!(shown.0.get(&row.place), Some(&row.figures), "the view and the rows agree");
+            assert_eq!(shown.get(&row.place), Some(&&row.figures), "the view and the rows agree");
             all.insert((i64::from(row.place.hour), name.to_owned()), row.figures);
         }
     }
-    assert_eq!(shown.0.len(), filled, "nothing is shown that no row says");
+    assert_eq!(shown.len(), filled, "nothing is shown that no row says");
     assert!(published.is_empty());
     all
 }
@@ -251,6 +267,47 @@ proptest! {
             finish(&mut merged);
             prop_assert_eq!(&shown, &figures(&mut merged), "links at the end: {}", at_the_end);
         }
+    }
+
+    /// Changed settings hold for what happens from then on, whatever arrives, merges or is corrected later: nothing that is
+    /// counted already moves.
+    #[test]
+    fn settings_hold_for_what_happens_while_they_do(
+        facts in any_facts(80), rules in changing_rules(), keys in prop::collection::vec(any::<u32>(), 80),
+    ) {
+        let mut facts = facts;
+        if rules.suppress_us < 30 * DAY_US {
+            same_goods(&mut facts);
+        }
+        let expected = expected(&facts, &rules);
+        let mut live = shard(&rules);
+        let mut due = rules.later.as_ref();
+        for index in 0..facts.len() {
+            while let Some((since, later)) = due.filter(|(since, _)| *since <= facts[index].at) {
+                set_line(&mut live, *since, later)?;
+                due = later.later.as_ref();
+            }
+            arrive(&mut live, &facts, index);
+        }
+        finish(&mut live);
+        agree(&figures(&mut live), &expected)?;
+
+        // Told when all is over, under the last settings.
+        let mut late = shard(&rules);
+        let mut due = rules.later.as_ref();
+        while let Some((since, later)) = due {
+            set_line(&mut late, *since, later)?;
+            due = later.later.as_ref();
+        }
+        let mut wished: Vec<usize> = (0..facts.len()).collect();
+        wished.sort_by_key(|index| keys[*index]);
+        for (step, index) in arrange(&facts, wished).into_iter().enumerate() {
+            arrive_at(&mut late, &facts, index, Timestamp(END + step as i64));
+        }
+        finish(&mut late);
+        agree(&figures(&mut late), &expected)?;
+        restart(&mut late);
+        agree(&figures(&mut late), &expected)?;
     }
 
     /// Which of the things of one instant comes first is told by what they are, not by what arrived first, nor by the keys
@@ -488,7 +545,7 @@ fn figures_are_forgotten_in_the_end() {
     assert_eq!(rows(&mut shard).len(), 1, "the day's hour is over first");
     shard.advance(Timestamp(BASE + engage::KEPT_US + HOUR_US));
     assert_eq!(rows(&mut shard), []);
-    assert!(shard.view.line(i32::MIN..i32::MAX).0.is_empty());
+    assert_eq!(shard.view.line(i32::MIN..i32::MAX).iter().count(), 0);
     assert!(shard.timers.values().all(|due| *due > shard.now));
 }
 

@@ -165,7 +165,7 @@ fn category(name: &str) -> Scope {
 pub fn session(event: &Event<'_>, at: Timestamp, settings: &LineSettings) -> Option<Touch> {
     let here = matches!(event.kind, EventKind::Track | EventKind::Page | EventKind::Screen);
     let elsewhere = event.kind == EventKind::Track && ELSEWHERE.contains(&event.name);
-    if !settings.sessions || event.from_server || !here || elsewhere {
+    if !settings.at(at).sessions || event.from_server || !here || elsewhere {
         return None;
     }
     let slot = at.0.div_euclid(HALF_HOUR_US);

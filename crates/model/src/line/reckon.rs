@@ -18,12 +18,7 @@ pub const OPEN_US: i64 = 14 * DAY_US;
 /// second and the first is only looked at.
 pub fn open_from(now: Timestamp, settings: &LineSettings) -> (Timestamp, Timestamp) {
     let open = Timestamp(now.0.saturating_sub(OPEN_US).div_euclid(DAY_US).saturating_mul(DAY_US));
-    let widest = settings
-        .click_window_us
-        .max(settings.view_window_us)
-        .max(settings.cap_window_us)
-        .max(settings.duplicate_window_us);
-    (open, open.plus_us(-widest))
+    (open, open.plus_us(-settings.widest_us()))
 }
 
 /// The hour that an instant lies in.
@@ -170,9 +165,10 @@ impl<'a> Person<'a> {
         if unaware_us.is_some() {
             return Some(1);
         }
-        let cap_since = touch.at.plus_us(-self.settings.cap_window_us);
+        let settings = self.settings.at(touch.at);
+        let cap_since = touch.at.plus_us(-settings.cap_window_us);
         let seen_before = self.earlier(index, cap_since).filter(|other| other.touch.at > cap_since);
-        if seen_before.count() as u64 >= u64::from(self.settings.frequency_cap) {
+        if seen_before.count() as u64 >= u64::from(settings.frequency_cap) {
             return Some(2);
         }
         if touch.unavailable {
@@ -182,7 +178,7 @@ impl<'a> Person<'a> {
         if before.checked_sub(1).and_then(|last| self.words.get(last)).is_some_and(|word| word.is_withdrawn) {
             return Some(4);
         }
-        let mut earlier = self.earlier(index, touch.at.plus_us(-self.settings.duplicate_window_us));
+        let mut earlier = self.earlier(index, touch.at.plus_us(-settings.duplicate_window_us));
         earlier.any(|other| other.node != seen.node).then_some(5)
     }
 
@@ -200,10 +196,11 @@ impl<'a> Person<'a> {
     /// How long ago what an impression advertises had been bought, if advertising it was to stop; of several purchases
     /// the last.
     fn unaware_us(&self, touch: &Touch) -> Option<i64> {
+        let grace_us = self.settings.at(touch.at).grace_us;
         let advertised = [Scope::EVERYTHING, touch.product, touch.category];
         let known = self.bought.iter().filter(|bought| {
             !bought.lifted
-                && bought.at.plus_us(self.settings.grace_us) < touch.at
+                && bought.at.plus_us(grace_us) < touch.at
                 && touch.at < bought.until
                 && advertised.iter().any(|scope| bought.scopes.binary_search(scope).is_ok())
         });
@@ -224,7 +221,7 @@ impl<'a> Person<'a> {
         let times: BTreeSet<Timestamp> = counted.iter().map(|(bought, _)| bought.at).collect();
         for (bought, worth) in counted.into_iter().filter(|(bought, _)| bought.at >= open_from) {
             let touches = self.seen.iter().map(|seen| seen.touch);
-            let credited = last_touch(touches, bought.at, self.settings);
+            let credited = last_touch(touches, bought.at, self.settings.at(bought.at));
             let place =
                 Place { hour: hour_of(bought.at), campaign: credited.map_or(0, |touch| touch.campaign) };
             let figures = ledger.at(place);
@@ -253,7 +250,8 @@ impl<'a> Person<'a> {
     /// From the first impression to the accepted confirmation. `previous`: when the person last ordered before that.
     fn cycle(&self, bought: &Bought, previous: Option<Timestamp>, place: Place, ledger: &mut Ledger) {
         // The wider window: an order that an impression is credited with is never one without an impression.
-        let since = bought.at.plus_us(-self.settings.click_window_us.max(self.settings.view_window_us));
+        let settings = self.settings.at(bought.at);
+        let since = bought.at.plus_us(-settings.click_window_us.max(settings.view_window_us));
         let seen = self.seen.iter().map(|seen| seen.touch);
         let valid = seen.filter(|touch| !touch.invalid && touch.at >= since && touch.at <= bought.at);
         let first = valid.clone().find(|touch| touch.kind == TouchKind::Impression);

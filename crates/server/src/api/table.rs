@@ -15,7 +15,7 @@ use crate::deliver;
 use crate::feed::{self, FEED_ALL, FEED_FAMILY};
 use crate::line::{
     self,
-    types::{LineRules, LineShown},
+    types::{LineChanged, LineRules, LineShown},
 };
 use crate::page;
 use serde_json::Value;
@@ -459,8 +459,9 @@ fn rules_routes() -> Vec<Route> {
             verb: Verb::Put,
             path: "/admin/v1/settings/line",
             operation: "setLineSettings",
-            about: "Replaces what the line is measured by. It holds from then on.",
+            about: "Replaces what the line is measured by. It holds for what happens from then on; what happened before counts as the former settings say.",
             body: Some(LineRules::shape),
+            answer: Answer::Json(200, LineChanged::shape),
             problems: &[Code::BadValue],
             handle: line::set_settings,
             ..POST

@@ -5,7 +5,11 @@
 //! channel, a budget, the audience it is for) belongs behind audiences and before or behind destinations.
 
 use super::read::Item;
+use crate::calendar::{DAY_US, date};
+use crate::line::{rate_nano, rate_text};
+use model::feature::value::instant;
 use model::identity::{CapWindow, IdentitySettings, KindRule};
+use model::line::{LineError, LineSettings, MAX_RATES};
 use model::suppression::SuppressionSettings;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -17,6 +21,8 @@ pub(crate) enum Type {
     Text,
     /// A rule or expression: blanks at its ends do not count.
     Rule,
+    /// A decimal number above zero with at most nine places, as text: it has to come through without loss.
+    Decimal,
     /// `true` or `false`.
     Boolean,
     /// A whole number.
@@ -27,8 +33,8 @@ pub(crate) enum Type {
     Names(Reference),
     /// A table with these keys.
     Table(&'static [Field]),
-    /// Tables with these keys, in the order of one of them, which no two have in common.
-    Tables(&'static [Field], &'static str),
+    /// Tables with these keys, in the order of some of them, which together no two have in common.
+    Tables(&'static [Field], &'static [&'static str]),
 }
 
 /// What names in a list refer to.
@@ -122,6 +128,16 @@ pub(crate) static KINDS: &[Kind] = &[
         check: check_suppression,
     },
     Kind {
+        word: "line",
+        form: Form::Settings,
+        file: "settings.toml",
+        path: "/admin/v1/settings/line",
+        member: "",
+        has_versions: false,
+        fields: LINE,
+        check: check_line,
+    },
+    Kind {
         word: FEATURE,
         form: Form::Named,
         file: "features.toml",
@@ -178,7 +194,7 @@ const IDENTITY: &[Field] = &[
     or("shared_takers", U8, || json!(IdentitySettings::default().shared_takers)),
     or("shared_window_s", SECONDS, || json!(IdentitySettings::default().shared_window_us / 1_000_000)),
     or("soft_cap", U16, || json!(IdentitySettings::default().soft_cap)),
-    or("kinds", Type::Tables(IDENTITY_KIND, "number"), identity_kinds),
+    or("kinds", Type::Tables(IDENTITY_KIND, &["number"]), identity_kinds),
 ];
 
 const IDENTITY_KIND: &[Field] = &[
@@ -198,6 +214,23 @@ const SUPPRESSION: &[Field] = &[
     or("refund_lifts", Type::Boolean, || json!(SuppressionSettings::default().refund_lifts)),
 ];
 
+const LINE: &[Field] = &[
+    optional("currency", Type::Text),
+    or("view_window_s", SECONDS, || json!(LineSettings::default().view_window_us / 1_000_000)),
+    or("click_window_s", SECONDS, || json!(LineSettings::default().click_window_us / 1_000_000)),
+    or("frequency_cap", CAP, || json!(LineSettings::default().frequency_cap)),
+    or("cap_window_s", SECONDS, || json!(LineSettings::default().cap_window_us / 1_000_000)),
+    or("duplicate_window_s", SECONDS, || json!(LineSettings::default().duplicate_window_us / 1_000_000)),
+    or("grace_s", SECONDS, || json!(LineSettings::default().grace_us / 1_000_000)),
+    or("sessions", Type::Boolean, || json!(LineSettings::default().sessions)),
+    or("consent_category", Type::Text, || json!(LineSettings::default().consent_category)),
+    or("rates", Type::Tables(RATE, &["currency", "day"]), || json!([])),
+];
+
+const RATE: &[Field] =
+    &[needed("currency", Type::Text), needed("day", Type::Text), needed("rate", Type::Decimal)];
+
+const CAP: Type = Type::Integer { least: 1, most: u32::MAX as i64 };
 const U8: Type = Type::Integer { least: 0, most: u8::MAX as i64 };
 const U16: Type = Type::Integer { least: 0, most: u16::MAX as i64 };
 /// Far beyond every limit that the settings have, and still a number of microseconds.
@@ -266,9 +299,17 @@ pub(crate) fn canonical(holds: Type, value: Value) -> Value {
         (Type::Table(fields), value) => json!(values_of(fields, &value)),
         (Type::Tables(fields, by), Value::Array(tables)) => {
             let mut tables: Vec<Values> = tables.iter().map(|table| values_of(fields, table)).collect();
-            tables.sort_by_key(|table| table.get(by).and_then(Value::as_i64));
+            let order = |table: &Values| -> Vec<(Option<i64>, String)> {
+                let keys = by.iter().filter_map(|by| table.get(by));
+                keys.map(|key| (key.as_i64(), key.as_str().unwrap_or_default().to_owned())).collect()
+            };
+            tables.sort_by_cached_key(order);
             json!(tables)
         }
+        (Type::Decimal, Value::String(text)) => match rate_nano(&text).filter(|nano| *nano > 0) {
+            Some(nano) => Value::from(rate_text(nano)),
+            None => Value::from(text),
+        },
         (_, value) => value,
     }
 }
@@ -324,6 +365,47 @@ fn check_suppression(item: &Item) -> Option<Wrong> {
     let window_us = item.number("window_s").saturating_mul(1_000_000);
     let settings = SuppressionSettings { window_us, ..SuppressionSettings::default() };
     settings.check().err().map(|_| ("window_s", "`window_s` is 1 second to 400 days".to_owned()))
+}
+
+fn check_line(item: &Item) -> Option<Wrong> {
+    let is_code = |text: &str| model::money::currency(text).is_some_and(|code| code == text.as_bytes());
+    if item.text("currency").is_some_and(|text| !is_code(text)) {
+        return Some((
+            "currency",
+            "`currency` is three capital letters of ISO 4217, e.g. \"EUR\"".to_owned(),
+        ));
+    }
+    let rates = item.values.get("rates").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for rate in rates {
+        let text = |name| rate.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (currency, day, rate) = (text("currency"), text("day"), text("rate"));
+        let advice = if !is_code(currency) {
+            format!("{currency:?} is no currency: write three capital letters of ISO 4217")
+        } else if instant(day).is_none_or(|at| date(at.0) != day || at.0.rem_euclid(DAY_US) != 0) {
+            format!("{day:?} is no day: write one as 2026-11-22")
+        } else if !rate_nano(rate).is_some_and(|nano| (1..=1_000_000 * model::line::NANO).contains(&nano)) {
+            format!("{rate:?} is no rate: write a decimal number from 0.000000001 to 1000000, in quotes")
+        } else {
+            continue;
+        };
+        return Some(("rates", advice));
+    }
+    if rates.len() > MAX_RATES {
+        return Some(("rates", format!("there are more than {MAX_RATES} rates")));
+    }
+    let micro = |name| item.number(name).saturating_mul(1_000_000);
+    let settings = LineSettings {
+        view_window_us: micro("view_window_s"),
+        click_window_us: micro("click_window_s"),
+        cap_window_us: micro("cap_window_s"),
+        duplicate_window_us: micro("duplicate_window_s"),
+        grace_us: micro("grace_s"),
+        ..LineSettings::default()
+    };
+    let Err(LineError::Window { field }) = settings.check() else { return None };
+    let seconds = field.trim_end_matches("_us");
+    let own = LINE.iter().find(|own| own.name.strip_suffix("_s") == Some(seconds))?.name;
+    Some((own, format!("`{own}` is 0 to 30 days, in seconds: 0 to 2592000")))
 }
 
 fn check_identity(item: &Item) -> Option<Wrong> {

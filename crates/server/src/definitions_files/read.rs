@@ -5,7 +5,7 @@ use super::place::{Findings, Place, SourceFile};
 use crate::config::nearest;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -292,7 +292,9 @@ impl Reader<'_> {
     fn value(&mut self, name: &str, holds: Type, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let span = value.span();
         match (holds, value.get_ref()) {
-            (Type::Text | Type::Rule, DeValue::String(text)) => Some(Value::from(text.to_string())),
+            (Type::Text | Type::Rule | Type::Decimal, DeValue::String(text)) => {
+                Some(Value::from(text.to_string()))
+            }
             (Type::Boolean, DeValue::Boolean(flag)) => Some(Value::from(*flag)),
             (Type::Integer { least, most }, DeValue::Integer(number)) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
@@ -349,18 +351,20 @@ impl Reader<'_> {
         &mut self,
         name: &str,
         fields: &'static [Field],
-        by: &str,
+        by: &[&str],
         tables: &DeArray<'_>,
     ) -> Option<Value> {
-        let mut found: Vec<Values> = Vec::new();
+        let (mut found, mut seen): (Vec<Values>, BTreeSet<Vec<String>>) = Default::default();
         for one in tables.iter() {
             let DeValue::Table(keys) = one.get_ref() else {
                 self.wrong(one.span(), format!("`{name}` lists tables"));
                 return None;
             };
             let values = self.table(fields, keys, &one.span(), &format!("`{name}`"), None);
-            if found.iter().any(|other| other.get(by).is_some() && other.get(by) == values.get(by)) {
-                self.wrong(one.span(), format!("`{name}` has another one of this {by}"));
+            let identity: Vec<String> =
+                by.iter().filter_map(|by| values.get(by)).map(Value::to_string).collect();
+            if identity.len() == by.len() && !seen.insert(identity) {
+                self.wrong(one.span(), format!("`{name}` has another one of this {}", by.join(" and ")));
             }
             found.push(values);
         }
@@ -371,6 +375,7 @@ impl Reader<'_> {
 fn expects(holds: Type) -> &'static str {
     match holds {
         Type::Text | Type::Rule => "text, in quotes",
+        Type::Decimal => "a decimal number, in quotes",
         Type::Boolean => "true or false",
         Type::Integer { .. } => "a whole number",
         Type::OneOf(_) => "a word, in quotes",

@@ -68,6 +68,34 @@ fn mistakes_are_shown_at_their_place() {
         ),
         ("[settings.suppression]\nwindow_s = 0", "2:12", "1 second to 400 days", "^"),
         ("[settings.suppression]\nwindow_s = 99_999_999_999_999_999_999", "2:12", "`window_s` is", "^"),
+        ("[settings.line]\ncurrency = 'eur'", "2:12", "three capital letters", "^^^^^"),
+        ("[settings.line]\nview_window_s = 2_592_001", "2:17", "`view_window_s` is 0 to 30 days", "^"),
+        ("[settings.line]\nfrequency_cap = 0", "2:17", "`frequency_cap` is 1 to", "^"),
+        (
+            "[settings.line]\nrates = [{ currency = 'USD', day = '2026-13-01', rate = '1' }]",
+            "2:9",
+            "\"2026-13-01\" is no day",
+            "^",
+        ),
+        (
+            "[settings.line]\nrates = [{ currency = 'USD', day = '2026-01-01', rate = '0' }]",
+            "2:9",
+            "\"0\" is no rate",
+            "^",
+        ),
+        (
+            "[settings.line]\nrates = [{ currency = 'USD', day = '2026-01-01', rate = 1.5 }]",
+            "2:57",
+            "`rate` is a decimal number, in quotes",
+            "^",
+        ),
+        (
+            "[[settings.line.rates]]\ncurrency = 'USD'\nday = '2026-01-01'\nrate = '1'\n\
+             [[settings.line.rates]]\ncurrency = 'USD'\nday = '2026-01-01'\nrate = '2'",
+            "5:1",
+            "another one of this currency and day",
+            "^",
+        ),
         ("[settings.identity]\nshared_takers = 1", "2:17", "between 2", "^"),
         ("[settings.identity]\nkinds = []", "2:9", "kinds must be between 1", "^^"),
     ] {
@@ -109,6 +137,31 @@ fn what_is_right_is_read_with_what_is_meant_where_nothing_is_said() {
 }
 
 #[test]
+fn settings_of_the_line_mean_the_same_however_they_are_written() {
+    let text = "[settings.line]\ncurrency = 'EUR'\nsessions = true\n\
+                [[settings.line.rates]]\ncurrency = 'USD'\nday = '2026-01-02'\nrate = '0.92310'\n\
+                [[settings.line.rates]]\ncurrency = 'GBP'\nday = '2026-01-09'\nrate = '1.2e0'\n\
+                [[settings.line.rates]]\ncurrency = 'USD'\nday = '2026-01-01'\nrate = '1'\n";
+    assert_eq!(findings(text), "");
+    let items = read("shop.toml", text, &mut Findings::default());
+    let rate =
+        |currency: &str, day: &str, rate: &str| json!({ "currency": currency, "day": day, "rate": rate });
+    let rates = [
+        rate("GBP", "2026-01-09", "1.2"),
+        rate("USD", "2026-01-01", "1"),
+        rate("USD", "2026-01-02", "0.9231"),
+    ];
+    assert_eq!(items[0].values["rates"], json!(rates));
+    // What a server answers, with what it says beside.
+    let answer = json!({
+        "version": 3, "holds_from": "2026-11-22T00:00:00.000Z", "currency": "EUR", "view_window_s": 86_400,
+        "click_window_s": 604_800, "frequency_cap": 10, "cap_window_s": 86_400, "duplicate_window_s": 86_400,
+        "grace_s": 0, "sessions": true, "consent_category": "Advertising", "rates": [rates[1], rates[2], rates[0]],
+    });
+    assert_eq!(values_of(items[0].kind.fields, &answer), items[0].values);
+}
+
+#[test]
 fn a_place_in_a_string_is_found_behind_every_escape() {
     for (raw, value) in [
         (r#""a\"b\\c\tdé\u00e9\U0001F600x""#, "a\"b\\c\tdéé😀x"),
@@ -135,6 +188,9 @@ fn prefix(raw: &str, at: usize) -> String {
 fn any_value(holds: Type) -> BoxedStrategy<Value> {
     match holds {
         Type::Text | Type::Rule => any_text().prop_map(Value::from).boxed(),
+        Type::Decimal => {
+            (1_i64..1_000_000_000_000).prop_map(|nano| json!(crate::line::rate_text(nano))).boxed()
+        }
         Type::Boolean => any::<bool>().prop_map(Value::from).boxed(),
         Type::Integer { least, most } => (least..=most).prop_map(Value::from).boxed(),
         Type::OneOf(words) => prop::sample::select(words).prop_map(Value::from).boxed(),
@@ -143,7 +199,8 @@ fn any_value(holds: Type) -> BoxedStrategy<Value> {
         Type::Tables(fields, by) => prop::collection::vec(any_table(fields), 0..4)
             .prop_map(move |tables| {
                 let mut seen = BTreeSet::new();
-                tables.into_iter().filter(|one| seen.insert(one[by].as_i64())).collect::<Value>()
+                let key = |one: &Value| by.iter().map(|by| one[*by].to_string()).collect::<Vec<_>>();
+                tables.into_iter().filter(|one| seen.insert(key(one))).collect::<Value>()
             })
             .boxed(),
     }

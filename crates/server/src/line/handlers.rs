@@ -1,13 +1,13 @@
 //! Handlers of `/admin/v1/metrics/line` and `/admin/v1/settings/line`.
 
 use super::figures::{open_journeys, shown, total};
-use super::types::{LineBucket, LineRules, LineShown, Operations, RateGiven};
+use super::types::{LineBucket, LineChanged, LineRules, LineShown, Operations, RateGiven};
 use crate::api::{Answering, Call, Code, Context, Problem, Reply, changed, execute, idempotency_of};
 use crate::calendar::{DAY_US, HOUR_US, date, iso};
-use engage::{Campaigns, Operation};
+use engage::{Campaigns, LineHours, Operation, Reply as Done};
 use model::feature::value::{decimal, instant};
 use model::id::Timestamp;
-use model::line::{Figures, Ledger, LineSettings, Place, Rate, campaign, hour_of, open_from};
+use model::line::{Figures, LineSettings, Place, Rate, campaign, hour_of, open_from};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ pub(crate) fn get_settings(context: Arc<Context>, _: Call) -> Answering {
             200,
             &LineRules {
                 version: Some(rules.version),
+                holds_from: holds_from(&rules),
                 currency: rules.currency.map(|code| String::from_utf8_lossy(&code).into_owned()),
                 view_window_s: rules.view_window_us / 1_000_000,
                 click_window_s: rules.click_window_us / 1_000_000,
@@ -66,7 +67,6 @@ pub(crate) fn set_settings(context: Arc<Context>, call: Call) -> Answering {
         let currency = given.currency.as_deref().map(|code| currency_of(code, "currency")).transpose()?;
         let rates = given.rates.iter().map(rate_of).collect::<Result<Vec<Rate>, Problem>>()?;
         let rules = LineSettings {
-            version: 0,
             currency,
             view_window_us: micro(given.view_window_s),
             click_window_us: micro(given.click_window_s),
@@ -77,10 +77,19 @@ pub(crate) fn set_settings(context: Arc<Context>, call: Call) -> Answering {
             sessions: given.sessions,
             consent_category: given.consent_category.into(),
             rates: Arc::new(rates),
+            ..LineSettings::default()
         };
         let _alone = context.changing.lock().await;
-        changed(execute(&context, idempotency_of(&call)?, Operation::SetLine(rules)).await?)
+        let reply = execute(&context, idempotency_of(&call)?, Operation::SetLine(rules)).await?;
+        let Done::Settings(settings_version) = reply else { return changed(reply) };
+        let holds_from = holds_from(&context.engine.view().settings().line);
+        Reply::json(200, &LineChanged { settings_version, holds_from })
     })
+}
+
+/// Since when settings hold, unless it is always.
+fn holds_from(rules: &LineSettings) -> Option<String> {
+    (rules.since.0 > i64::MIN).then(|| iso(rules.since.0))
 }
 
 fn currency_of(text: &str, field: &str) -> Result<[u8; 3], Problem> {
@@ -104,13 +113,14 @@ fn rate_of(given: &RateGiven) -> Result<Rate, Problem> {
 }
 
 /// Reads up to nine decimal places: [`decimal`] reads six, so the number is read a thousandfold.
-fn rate_nano(text: &str) -> Option<i64> {
+pub(crate) fn rate_nano(text: &str) -> Option<i64> {
     let (mantissa, power) = text.trim().split_once(['e', 'E']).unwrap_or((text.trim(), "0"));
     let power: i32 = power.parse().ok()?;
     decimal(&format!("{mantissa}e{}", power.checked_add(3)?))
 }
 
-fn rate_text(nano: i64) -> String {
+/// A rate as text, without zeros at its end.
+pub(crate) fn rate_text(nano: i64) -> String {
     let (whole, rest) = (nano / (1_000_000 * NANO_PER_MICRO), nano % (1_000_000 * NANO_PER_MICRO));
     let digits = format!("{rest:09}");
     let digits = digits.trim_end_matches('0');
@@ -180,7 +190,9 @@ pub(crate) struct Reading<'c> {
     position: u64,
     rules: LineSettings,
     names: Arc<Campaigns>,
-    ledger: Ledger,
+    /// Also those of before that journeys under way are looked for in.
+    figures: LineHours,
+    let_go_before: Option<i32>,
     /// Journeys under way.
     open_mean: f64,
 }
@@ -190,14 +202,8 @@ impl<'c> Reading<'c> {
     pub(crate) fn of(context: &'c Context, hours: Range<i32>, named: Option<String>) -> Self {
         let view = context.engine.view();
         let position = view.as_of().next_position.0;
-        let mut ledger = view.line(hours.start.saturating_sub(OPEN_HOURS)..hours.end);
-        if let Some(name) = &named {
-            let number = campaign(name);
-            ledger.0.retain(|place, _| place.campaign == number);
-        }
-        let open_mean = open_journeys(&ledger, &hours);
-        ledger.0.retain(|place, _| place.hour >= hours.start);
-        Self {
+        let figures = view.line(hours.start.saturating_sub(OPEN_HOURS)..hours.end);
+        let mut reading = Self {
             context,
             hours,
             campaign: named,
@@ -205,9 +211,23 @@ impl<'c> Reading<'c> {
             position,
             rules: view.settings().line.clone(),
             names: view.campaigns(),
-            ledger,
-            open_mean,
-        }
+            figures,
+            let_go_before: view.line_let_go_before(),
+            open_mean: 0.0,
+        };
+        reading.open_mean = open_journeys(reading.of_campaign(), &reading.hours);
+        reading
+    }
+
+    /// Figures of the campaign that was asked for, or of all.
+    fn of_campaign(&self) -> impl Iterator<Item = (Place, &Figures)> {
+        let wanted = self.campaign.as_deref().map(campaign);
+        self.figures.iter().filter(move |(place, _)| wanted.is_none_or(|wanted| place.campaign == wanted))
+    }
+
+    /// Those of the hours that were asked for.
+    fn asked(&self) -> impl Iterator<Item = (Place, &Figures)> {
+        self.of_campaign().filter(|(place, _)| place.hour >= self.hours.start)
     }
 
     /// The answer, with the figures of each hour, day or campaign.
@@ -222,7 +242,13 @@ impl<'c> Reading<'c> {
             campaign: self.campaign.clone(),
             position: self.position,
             settled_before: iso(settled.0),
-            total: shown(&total(self.ledger.0.values()), hours, self.rules.currency, Some(self.open_mean)),
+            kept_from: self.let_go_before.map(instant_of),
+            total: shown(
+                &total(self.asked().map(|(_, figures)| figures)),
+                hours,
+                self.rules.currency,
+                Some(self.open_mean),
+            ),
             by: self.buckets(by),
             operations: operations(self.context),
         }
@@ -241,8 +267,8 @@ impl<'c> Reading<'c> {
             By::Nothing | By::Campaign => self.hours.end - self.hours.start,
         };
         let mut parts: BTreeMap<(i32, u64), Figures> = BTreeMap::new();
-        for (place, figures) in &self.ledger.0 {
-            if let Some(key) = key(place) {
+        for (place, figures) in self.asked() {
+            if let Some(key) = key(&place) {
                 parts.entry(key).or_default().merge(figures, 1);
             }
         }

@@ -22,7 +22,8 @@ pub(crate) fn write_metrics(context: &Context, text: &mut String) {
         let _ = writeln!(text, "throughline_line{{measure=\"{}\"}} {}", measure.name(), total.get(*measure));
     }
     let now = hour_of(context.log_time()).saturating_add(1);
-    let day = super::total(view.line(now.saturating_sub(QUANTILE_HOURS)..now).0.values());
+    let hours = view.line(now.saturating_sub(QUANTILE_HOURS)..now);
+    let day = super::total(hours.iter().map(|(_, figures)| figures));
     let _ = text.write_str(
         "# HELP throughline_line_span_milliseconds Quantiles of the line's spans over the last 24 hours.\n# TYPE throughline_line_span_milliseconds gauge\n",
     );

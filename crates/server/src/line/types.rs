@@ -14,10 +14,12 @@ wire! {
         rate: String,
     }
 
-    /// What the line is measured by. Changes hold from then on.
+    /// What the line is measured by. Changes hold for what happens from then on; what happened before counts as the former settings say, also if it arrives or is corrected later. Rates hold for amounts that arrive from then on.
     struct LineRules {
         /// Grows with every change; ignored in requests.
         version: Option<u32>,
+        /// What happened from this instant on counts as is said here. Absent if that is everything; ignored in requests.
+        holds_from: Option<String>,
         /// What everything is reported in, ISO 4217. Without it the line is off and costs nothing.
         currency: Option<String>,
         /// How many seconds after a view (an impression, an opened mail) an order counts as its doing.
@@ -38,6 +40,14 @@ wire! {
         consent_category: String,
         /// At most 20,000, currencies and days together.
         rates: Vec<RateGiven>,
+    }
+
+    /// The line's settings were replaced.
+    struct LineChanged {
+        /// Grows with every change of settings.
+        settings_version: u32,
+        /// What happened from this instant on counts as the new settings say; what happened before counts as the former do, also if it arrives or is corrected later. Absent if the new ones hold for everything: nothing but rates changed since the line was switched on.
+        holds_from: Option<String>,
     }
 
     /// Journeys under way, against arrivals times how long they take (Little's law). Over a long steady time both are the same.
@@ -164,6 +174,8 @@ wire! {
         position: u64,
         /// Figures of hours before this may not change any more.
         settled_before: String,
+        /// Figures of hours before this were let go, as all of them took too much memory. Absent if none were.
+        kept_from: Option<String>,
         /// All of it together.
         total: LineFigures,
         /// By hour, day or campaign, if that was asked for.

@@ -48,7 +48,7 @@ fn the_example_shop_is_applied_exported_changed_and_pruned() {
     let example = repository("examples/shop");
     let example = example.to_str().unwrap();
     let shown = ends_with(2, &run(&shop, &["apply", example, "--dry-run"]));
-    assert!(shown.contains("To add: 16, to change: 0, to remove: 0."), "{shown}");
+    assert!(shown.contains("To add: 16, to change: 1, to remove: 0."), "{shown}");
     assert_eq!(shop.admin("GET", "/admin/v1/audiences", None).json()["audiences"], serde_json::json!([]));
     let shown = ends_with(0, &run(&shop, &["apply", example, "--wait"]));
     assert!(shown.contains("Added: 16"), "{shown}");
@@ -179,6 +179,19 @@ fn any_definitions() -> impl Strategy<Value = String> {
     let settings = (1..400_u32, any::<bool>()).prop_map(|(days, products)| {
         format!("[settings.suppression]\nwindow_s = {}\nproducts = {products}\n", days * 86_400)
     });
+    let rates = prop::collection::btree_map(1..28_u8, 1..99_999_u32, 0..3);
+    let line = (1..20_u32, any::<bool>(), 0..30_u32, rates).prop_map(|(cap, sessions, days, rates)| {
+        let rate = |(day, rate): (&u8, &u32)| {
+            let (day, rate) = (format!("2026-02-{day:02}"), format!("0.{rate:05}"));
+            format!("[[settings.line.rates]]\ncurrency = \"USD\"\nday = \"{day}\"\nrate = \"{rate}\"\n")
+        };
+        format!(
+            "[settings.line]\ncurrency = \"EUR\"\nfrequency_cap = {cap}\nsessions = {sessions}\nview_window_s = {}\n{}",
+            days * 86_400,
+            rates.iter().map(rate).collect::<String>()
+        )
+    });
+    let settings = (settings, line).prop_map(|(settings, line)| settings + &line);
     let all = (
         many("feature", feature.boxed()),
         many("audience", audience.boxed()),

@@ -90,6 +90,18 @@ pub struct Rules {
     pub suppress_us: i64,
     pub everything: bool,
     pub lifts: bool,
+    /// What holds for what happens from an instant on; suppression stays as it is.
+    pub later: Option<(i64, Box<Rules>)>,
+}
+
+impl Rules {
+    /// What holds for what happens at an instant.
+    pub fn at(&self, at: i64) -> &Self {
+        match &self.later {
+            Some((since, later)) if at >= *since => later.at(at),
+            _ => self,
+        }
+    }
 }
 
 impl Default for Rules {
@@ -105,6 +117,7 @@ impl Default for Rules {
             suppress_us: 30 * DAY_US,
             everything: false,
             lifts: true,
+            later: None,
         }
     }
 }
@@ -226,8 +239,28 @@ pub fn any_rules() -> impl Strategy<Value = Rules> {
                 suppress_us,
                 everything: flags.1,
                 lifts: flags.2,
+                later: None,
             },
         )
+}
+
+/// Rules that change once or twice on the way, now and then to what they were.
+pub fn changing_rules() -> impl Strategy<Value = Rules> {
+    let since = || (1_i64..39).prop_map(|step| BASE + step * DAY_US / 4);
+    (any_rules(), (since(), any_rules()), prop::option::of((since(), prop::option::of(any_rules()))))
+        .prop_map(|(first, (one, second), third)| {
+            let suppression = |rules: Rules| Rules {
+                suppress_us: first.suppress_us,
+                everything: first.everything,
+                lifts: first.lifts,
+                ..rules
+            };
+            let third = third.filter(|(other, _)| *other > one);
+            let third = third
+                .map(|(other, rules)| (other, Box::new(suppression(rules.unwrap_or_else(|| first.clone())))));
+            let second = Rules { later: third, ..suppression(second) };
+            Rules { later: Some((one, Box::new(second))), ..first }
+        })
 }
 
 /// See the module.

@@ -235,7 +235,7 @@ fn touches(facts: &[(usize, &Fact)], rules: &Rules) -> Vec<Touch> {
                 campaign: campaign_name(*campaign),
                 valid: !matches!(flaw, Flaw::Invalid | Flaw::Hidden | Flaw::NotRendered),
             });
-        } else if rules.sessions && !fact.server && fact.kind() != EventKind::Identify {
+        } else if rules.at(fact.at).sessions && !fact.server && fact.kind() != EventKind::Identify {
             halves.insert(fact.at.div_euclid(HOUR_US / 2));
         }
     }
@@ -310,15 +310,16 @@ impl Someone<'_> {
                     && touch.rank < rank(fact, *number)
             };
             let earlier: Vec<&Touch> = self.touches.iter().filter(before).collect();
-            let crowd = earlier.iter().filter(|touch| fact.at - touch.at < self.rules.cap_us).count();
-            let elsewhere = earlier
-                .iter()
-                .any(|touch| touch.node != node(fact) && fact.at - touch.at <= self.rules.duplicate_us);
+            let crowd =
+                earlier.iter().filter(|touch| fact.at - touch.at < self.rules.at(fact.at).cap_us).count();
+            let elsewhere = earlier.iter().any(|touch| {
+                touch.node != node(fact) && fact.at - touch.at <= self.rules.at(fact.at).duplicate_us
+            });
             let reason = if matches!(flaw, Flaw::Invalid | Flaw::Hidden | Flaw::NotRendered) {
                 "scrap_invalid"
             } else if bought_ago.is_some() {
                 "scrap_purchased"
-            } else if crowd + 1 > self.rules.cap as usize {
+            } else if crowd + 1 > self.rules.at(fact.at).cap as usize {
                 "scrap_capped"
             } else if matches!(flaw, Flaw::SoldOut | Flaw::OutOfReach) {
                 "scrap_unavailable"
@@ -336,7 +337,7 @@ impl Someone<'_> {
 
     fn bought_ago(&self, at: i64, product: Option<u8>, category: Option<u8>) -> Option<i64> {
         let hit = |one: &&&Evidence| {
-            one.at + self.rules.grace_us < at
+            one.at + self.rules.at(at).grace_us < at
                 && at < one.at + self.rules.suppress_us
                 && (self.rules.everything
                     || one
@@ -363,9 +364,10 @@ impl Someone<'_> {
             };
             self.touches.iter().rfind(fits)
         };
-        last(&["Ad Click", "Email Link Clicked"], self.rules.click_us)
-            .or_else(|| last(&["Ad Impression", "Email Opened"], self.rules.view_us))
-            .or_else(|| last(&["session"], self.rules.click_us))
+        let rules = self.rules.at(at);
+        last(&["Ad Click", "Email Link Clicked"], rules.click_us)
+            .or_else(|| last(&["Ad Impression", "Email Opened"], rules.view_us))
+            .or_else(|| last(&["session"], rules.click_us))
     }
 
     fn bought(&self, all: &mut Expected) {
@@ -390,7 +392,7 @@ impl Someone<'_> {
     }
 
     fn journey(&self, number: u8, order: &Order, campaign: &str, all: &mut Expected) {
-        let window = self.rules.click_us.max(self.rules.view_us);
+        let window = self.rules.at(order.at).click_us.max(self.rules.at(order.at).view_us);
         let shown = |touch: &&Touch, name: &str| touch.valid && touch.name == name && touch.at <= order.at;
         let impression = self
             .touches

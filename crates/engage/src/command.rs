@@ -2,6 +2,7 @@
 
 use crate::define::{Draft, Stretch, decode_ids, decode_people, encode_ids};
 use crate::destination::{self, Destination};
+use crate::key_rules::KeyRules;
 use crate::resolve::Step;
 use crate::settings::{
     MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
@@ -38,6 +39,8 @@ pub enum Operation {
     DefineWriteKey(WriteKey),
     /// Lets nothing in with the write key of that number any more.
     DisableWriteKey(u32),
+    /// Replaces what a write key may send. The version is set by the machine.
+    SetKeyRules(KeyRules),
     /// Adds a token, or replaces the one with that number.
     DefineToken(Token),
     /// Removes the token of that number.
@@ -214,6 +217,10 @@ impl Command {
                 encoder.u8(2);
                 encoder.u32(*number);
             }
+            Operation::SetKeyRules(rules) => {
+                encoder.u8(24);
+                rules.encode(encoder);
+            }
             Operation::DefineToken(token) => {
                 encoder.u8(3);
                 token.encode(encoder);
@@ -266,6 +273,7 @@ impl Command {
         let operation = match decoder.u8()? {
             1 => Operation::DefineWriteKey(WriteKey::decode(decoder)?),
             2 => Operation::DisableWriteKey(decoder.u32()?),
+            24 => Operation::SetKeyRules(KeyRules::decode(decoder)?),
             3 => Operation::DefineToken(Token::decode(decoder)?),
             4 => Operation::RevokeToken(decoder.u32()?),
             5 => Operation::SetIdentity(IdentitySettings::decode(decoder)?),
@@ -457,6 +465,7 @@ impl Step<'_> {
                 let key = settings.write_keys.iter_mut().find(|key| key.number == number);
                 key.ok_or_else(|| CommandError::Unknown("write key".to_owned()))?.enabled = false;
             }
+            Operation::SetKeyRules(rules) => rules.set(&mut settings)?,
             Operation::DefineToken(token) => define_token(&mut settings, token)?,
             Operation::RevokeToken(number) => {
                 let before = settings.tokens.len();

@@ -19,6 +19,7 @@ mod command;
 mod define;
 mod destination;
 pub mod effect;
+mod key_rules;
 mod line;
 mod machine;
 mod membership;
@@ -40,6 +41,7 @@ pub use line::{
     Campaigns, KEPT_US, LineHours, LineRow, MAX_CAMPAIGNS, MAX_CLAIMED_CAMPAIGNS, MAX_SHOWN_BYTES,
     OTHER_CAMPAIGNS,
 };
+pub use key_rules::{KeyRules, MAX_LISTED};
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};

@@ -1,6 +1,7 @@
 //! What operators have set, current on every door.
 
 use crate::destination::Destination;
+use crate::key_rules::KeyRules;
 use engine::Value;
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::identity::IdentitySettings;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// By name.
     pub destinations: Vec<Destination>,
+    /// By the number of the write key, of those that may not send everything.
+    pub key_rules: Vec<KeyRules>,
 }
 
 impl WriteKey {
@@ -137,6 +140,8 @@ impl Value for Settings {
         encoder.varint(self.destinations.len() as u64);
         self.destinations.iter().for_each(|destination| destination.encode(encoder));
         self.line.encode(encoder);
+        encoder.varint(self.key_rules.len() as u64);
+        self.key_rules.iter().for_each(|rules| rules.encode(encoder));
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -155,6 +160,11 @@ impl Value for Settings {
             settings.destinations.push(Destination::decode(decoder)?);
         }
         settings.line = LineSettings::decode(decoder)?;
+        // Settings that were written before there were rules of keys end here.
+        let rules_count = if decoder.is_empty() { 0 } else { decoder.count()? };
+        for _ in 0..rules_count {
+            settings.key_rules.push(KeyRules::decode(decoder)?);
+        }
         decoder.finish()?;
         Ok(settings)
     }
@@ -162,5 +172,6 @@ impl Value for Settings {
     fn heap_bytes(&self) -> usize {
         (self.write_keys.len() + self.tokens.len() + self.destinations.len()) * 256
             + self.line.rates.len() * size_of::<model::line::Rate>()
+            + self.key_rules.iter().map(KeyRules::heap_bytes).sum::<usize>()
     }
 }

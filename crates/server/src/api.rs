@@ -19,6 +19,7 @@ mod route;
 pub(crate) mod shape;
 mod table;
 pub(crate) mod types;
+mod write_keys;
 
 pub(crate) use admin::{changed, effect_id as parse_effect};
 pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of, token_of};

@@ -313,7 +313,7 @@ fn unexpected() -> Problem {
     Problem::new(Code::Internal, "the shard gave an answer that does not belong to this request")
 }
 
-fn number(call: &Call) -> Result<u32, Problem> {
+pub(super) fn number(call: &Call) -> Result<u32, Problem> {
     call.capture()
         .parse()
         .map_err(|_| Problem::new(Code::BadId, "the path ends with a number, as the list shows it"))

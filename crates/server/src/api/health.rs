@@ -273,6 +273,7 @@ pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
             let value = value(&status);
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
+        super::write_keys::write_metrics(&context, &mut text);
         crate::deliver::write_metrics(&context, &mut text);
         crate::line::write_metrics(&context, &mut text);
         crate::telemetry::write_metrics(&context, &mut text);

@@ -10,6 +10,7 @@ use super::types::{
     Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
     UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
+use super::write_keys::{self, SetAsideList, WriteKeyRules};
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
 use crate::deliver;
 use crate::feed::{self, FEED_ALL, FEED_FAMILY};
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut all = people_routes();
     all.extend(feed_routes());
     all.extend(settings_routes());
+    all.extend(write_key_rules_routes());
     all.extend(rules_routes());
     all.extend(definition_routes());
     all.extend(feature_routes());
@@ -405,6 +407,38 @@ fn settings_routes() -> Vec<Route> {
             problems: &[Code::BadId, Code::NoSuchToken],
             handle: admin::revoke_token,
             ..POST
+        },
+    ]
+}
+
+fn write_key_rules_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/admin/v1/write-keys/{number}/rules",
+            operation: "getWriteKeyRules",
+            about: "What a write key may send.",
+            answer: Answer::Json(200, WriteKeyRules::shape),
+            problems: &[Code::BadId, Code::NoSuchWriteKey],
+            handle: write_keys::get_rules,
+            ..BASE
+        },
+        Route {
+            verb: Verb::Put,
+            path: "/admin/v1/write-keys/{number}/rules",
+            operation: "setWriteKeyRules",
+            about: "Replaces what a write key may send; {} allows everything. It holds for requests from then on.",
+            body: Some(WriteKeyRules::shape),
+            problems: &[Code::BadId, Code::BadValue, Code::NoSuchWriteKey],
+            handle: write_keys::set_rules,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/quarantine",
+            operation: "listSetAside",
+            about: "Events that the rules of write keys kept out lately, and why.",
+            answer: Answer::Json(200, SetAsideList::shape),
+            handle: write_keys::quarantine,
+            ..BASE
         },
     ]
 }

@@ -3,16 +3,19 @@
 use crate::api::{Context, log_time};
 use crate::telemetry::{RequestTrace, Traces};
 use collect::http::{Door, DoorOptions, OpenDoor, Trace, Tracer};
+use collect::plan::Plan;
+use collect::rules::{KeyRules as DoorRules, Rate};
 use collect::settings::{
     DefaultCurrency, DoorSettings, IdentitySettings, WriteKey as DoorKey, WriteKeyKind as DoorKind,
 };
 use collect::sink::{Done, Sink, SinkError};
-use engage::{Engage, Settings, WriteKeyKind};
+use engage::{Engage, KeyRules, Settings, WriteKeyKind};
 use engine::{Applied, Engine, SubmitError};
 use hyper::http::request::Parts;
 use model::event::IdentifierKind;
 use model::id::Timestamp;
 use model::normalise::PhoneCountry;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -147,10 +150,11 @@ pub(super) fn open(
 /// Brings what the door judges by up to what the shard has applied.
 pub(crate) fn refresh_door(context: &Context) {
     let settings = context.engine.view().settings();
-    context.door_settings.store(door_settings(&settings, context));
+    let known = context.door_settings.load();
+    context.door_settings.store(door_settings(&settings, context, &known));
 }
 
-fn door_settings(settings: &Settings, context: &Context) -> DoorSettings {
+fn door_settings(settings: &Settings, context: &Context, known: &DoorSettings) -> DoorSettings {
     let write_keys = settings.write_keys.iter().map(|key| {
         let kind = match key.kind {
             WriteKeyKind::Browser => DoorKind::Browser,
@@ -170,9 +174,26 @@ fn door_settings(settings: &Settings, context: &Context) -> DoorSettings {
     let currency = <[u8; 3]>::try_from(ingest.default_currency.as_bytes());
     DoorSettings {
         write_keys: write_keys.collect(),
+        rules: settings.key_rules.iter().map(|rules| (rules.number, rules_of(rules, &known.rules))).collect(),
         identity: IdentitySettings { external_kinds: external_kinds.collect() },
         default_country: PhoneCountry::find(&ingest.default_country),
         default_currency: currency.map(DefaultCurrency).unwrap_or_default(),
         ..DoorSettings::default()
     }
+}
+
+/// The rules of one key, compiled. Those that the door knows already are kept: settings change more often than rules, and
+/// a plan takes its time to compile.
+fn rules_of(rules: &KeyRules, known: &HashMap<u32, Arc<DoorRules>>) -> Arc<DoorRules> {
+    if let Some(known) = known.get(&rules.number).filter(|known| known.version == rules.version) {
+        return Arc::clone(known);
+    }
+    Arc::new(DoorRules {
+        version: rules.version,
+        origins: rules.origins.iter().cloned().collect(),
+        events: rules.events.iter().cloned().collect(),
+        rate: rules.rate.map(|(events_per_s, burst_events)| Rate { events_per_s, burst_events }),
+        // It was read before the log took it.
+        plan: Plan::read(&rules.plan).ok().map(Arc::new),
+    })
 }

@@ -14,6 +14,7 @@ mod server {
     mod erasure;
     mod feed;
     mod golden;
+    mod ingest;
     mod lifecycle;
     mod operating;
     mod page;

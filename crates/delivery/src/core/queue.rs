@@ -64,6 +64,13 @@ impl Queue {
         self.ready_parcels
     }
 
+    /// Whether the parcel whose turn it is goes alone, so that there is nothing to wait for.
+    pub(crate) fn front_is_alone(&self) -> bool {
+        let subject = self.ready.front().and_then(|key| self.subjects.get(key));
+        let id = subject.and_then(|subject| subject.queue.first());
+        id.and_then(|id| self.items.get(id)).is_some_and(|item| item.tries.alone)
+    }
+
     pub(crate) fn ready_since_us(&self) -> u64 {
         self.ready_since_us
     }

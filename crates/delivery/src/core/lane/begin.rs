@@ -77,10 +77,12 @@ impl Lane {
         self.queue.ready_since_us().saturating_add(self.options.flush_after_ms * 1_000)
     }
 
-    /// Whether there is a full batch, or a smaller one that has waited long enough.
+    /// Whether there is a full batch, a smaller one that has waited long enough, or a parcel that goes alone: when a
+    /// batch of a thousand is taken apart, each of them would wait for company otherwise.
     fn has_batch(&self, now: Moment) -> bool {
         let ready = self.queue.ready_parcels();
-        ready >= self.options.batch_parcels_max || (ready > 0 && now.monotonic_us >= self.flush_at_us())
+        let waited = ready > 0 && now.monotonic_us >= self.flush_at_us();
+        ready >= self.options.batch_parcels_max || waited || self.queue.front_is_alone()
     }
 
     fn ask(&mut self, attempt: AttemptId, parcels_max: usize, probe: bool, now: Moment) -> Action {

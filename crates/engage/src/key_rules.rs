@@ -106,6 +106,9 @@ mod tests {
     use crate::settings::{WriteKey, WriteKeyKind};
     use engine::Value;
 
+    /// Whether an error is the expected one.
+    type Judge = fn(&CommandError) -> bool;
+
     fn settings() -> Settings {
         let key = |number| WriteKey {
             key: format!("wk_{number}"),
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let many = vec!["https://shop.example".to_owned(); MAX_LISTED + 1];
-        let table: [(KeyRules, fn(&CommandError) -> bool); 6] = [
+        let table: [(KeyRules, Judge); 6] = [
             (rules(4), |error| matches!(error, CommandError::Unknown(_))),
             (KeyRules { origins: many, ..rules(3) }, |error| matches!(error, CommandError::Invalid(_))),
             (KeyRules { events: vec![String::new()], ..rules(3) }, |error| {

@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The most events a second, and at once, that a rule can name.
 const RATE_MAX: u32 = 10_000_000;
 
+/// Finds one of the door's counters.
+type Pick = fn(&Counters) -> &AtomicU64;
+
 wire! {
     /// What a write key may send. What is left out is not restricted.
     struct WriteKeyRules {
@@ -102,7 +105,7 @@ pub(crate) fn quarantine(context: Arc<Context>, _: Call) -> Answering {
 /// Appends the door's series about rules.
 pub(crate) fn write_metrics(context: &Context, text: &mut String) {
     let Some(door) = context.door.get() else { return };
-    let series: [(&str, &str, fn(&Counters) -> &AtomicU64); 3] = [
+    let series: [(&str, &str, Pick); 3] = [
         (
             "throughline_ingest_rate_limited_total",
             "Requests that came faster than the rules of their write key allow, since the start.",

@@ -11,6 +11,12 @@ pub const MAX_DESTINATIONS: usize = 256;
 const MAX_URL_BYTES: usize = 2_048;
 /// The most kinds, audiences or identifier types that one destination names.
 const MAX_NAMED: usize = 256;
+/// The longest settings of a platform, as JSON, in bytes.
+const MAX_PLATFORM_BYTES: usize = 32 * 1024;
+/// The most credentials that a platform takes.
+const MAX_CREDENTIALS: usize = 8;
+/// The most attempts under way at a time that a destination may ask for.
+pub const MAX_CONCURRENCY: u16 = 1_000;
 
 /// What becomes of an attempt that nobody knows the outcome of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +38,27 @@ pub enum DestinationKind {
     },
     /// Lines in files of the data directory.
     Ndjson,
+    /// An ad platform's interface.
+    Platform {
+        /// Which, and how, as a JSON object without secrets: what `outbound` reads.
+        settings: String,
+        /// What proves to the platform who we are: the member of the settings that it belongs in, and the name under
+        /// which operators keep it. The credentials themselves are in no record.
+        credentials: Vec<(String, String)>,
+    },
+}
+
+/// How fast a destination is sent to; 0 leaves it to the kind of destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendingLimits {
+    /// Attempts under way at a time.
+    pub concurrency_max: u16,
+    /// Attempts a second, in the long run.
+    pub attempts_per_second: u32,
+    /// Messages of one attempt, where the kind of destination batches at all.
+    pub batch_max: u32,
+    /// How long a batch that is not full waits for more, in milliseconds.
+    pub flush_after_ms: u32,
 }
 
 /// Where effects go.
@@ -49,12 +76,16 @@ pub struct Destination {
     pub audiences: Vec<String>,
     /// The types of identifiers that messages carry; none where this is empty.
     pub identifiers: Vec<String>,
+    /// The names of accepted events that it gets, as rules know them; none where this is empty.
+    pub events: Vec<String>,
     /// Grows when its secret is changed. The secret follows from this, the name and the directory's master secret.
     pub secret_generation: u32,
     /// The former secret signs as well, until the next change.
     pub overlap: bool,
     /// Sends at present.
     pub enabled: bool,
+    /// How fast.
+    pub limits: SendingLimits,
     /// The record that defined it: it gets what comes later. Set by the machine.
     pub since: Position,
 }
@@ -70,7 +101,21 @@ impl Destination {
         {
             return Err(invalid("url must have 1 to 2048 bytes"));
         }
-        for list in [&self.kinds, &self.audiences, &self.identifiers] {
+        if let DestinationKind::Platform { settings, credentials } = &self.kind {
+            if settings.len() > MAX_PLATFORM_BYTES {
+                return Err(invalid("settings must have at most 32768 bytes"));
+            }
+            let long = |text: &String| text.is_empty() || text.len() > MAX_TEXT_BYTES;
+            if credentials.len() > MAX_CREDENTIALS
+                || credentials.iter().any(|(to, name)| long(to) || long(name))
+            {
+                return Err(invalid("credentials are at most 8, each with a name of 1 to 256 bytes"));
+            }
+        }
+        if self.limits.concurrency_max > MAX_CONCURRENCY {
+            return Err(invalid("concurrency_max must be at most 1000"));
+        }
+        for list in [&self.kinds, &self.audiences, &self.identifiers, &self.events] {
             if list.len() > MAX_NAMED || list.iter().any(|one| one.len() > MAX_TEXT_BYTES) {
                 return Err(invalid("a list names at most 256 things, each of at most 256 bytes"));
             }
@@ -86,15 +131,27 @@ impl Destination {
                 encoder.text(url);
             }
             DestinationKind::Ndjson => encoder.u8(2),
+            DestinationKind::Platform { settings, credentials } => {
+                encoder.u8(3);
+                encoder.text(settings);
+                encoder.varint(credentials.len() as u64);
+                for (member, name) in credentials {
+                    encoder.text(member);
+                    encoder.text(name);
+                }
+            }
         }
         encoder.u8(self.class as u8);
-        for list in [&self.kinds, &self.audiences, &self.identifiers] {
+        for list in [&self.kinds, &self.audiences, &self.identifiers, &self.events] {
             encoder.varint(list.len() as u64);
             list.iter().for_each(|one| encoder.text(one));
         }
         encoder.u32(self.secret_generation);
         encoder.bool(self.overlap);
         encoder.bool(self.enabled);
+        let SendingLimits { concurrency_max, attempts_per_second, batch_max, flush_after_ms } = self.limits;
+        encoder.u16(concurrency_max);
+        [attempts_per_second, batch_max, flush_after_ms].iter().for_each(|one| encoder.u32(*one));
         encoder.varint(self.since.0);
     }
 
@@ -103,6 +160,14 @@ impl Destination {
         let kind = match decoder.u8()? {
             1 => DestinationKind::Webhook { url: decoder.text()?.to_owned() },
             2 => DestinationKind::Ndjson,
+            3 => {
+                let settings = decoder.text()?.to_owned();
+                let mut credentials = Vec::new();
+                for _ in 0..decoder.count()? {
+                    credentials.push((decoder.text()?.to_owned(), decoder.text()?.to_owned()));
+                }
+                DestinationKind::Platform { settings, credentials }
+            }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         let class = match decoder.u8()? {
@@ -110,13 +175,13 @@ impl Destination {
             2 => SendingClass::Transactional,
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
-        let mut lists: [Vec<String>; 3] = Default::default();
+        let mut lists: [Vec<String>; 4] = Default::default();
         for list in &mut lists {
             for _ in 0..decoder.count()? {
                 list.push(decoder.text()?.to_owned());
             }
         }
-        let [kinds, audiences, identifiers] = lists;
+        let [kinds, audiences, identifiers, events] = lists;
         Ok(Self {
             name,
             kind,
@@ -124,9 +189,16 @@ impl Destination {
             kinds,
             audiences,
             identifiers,
+            events,
             secret_generation: decoder.u32()?,
             overlap: decoder.bool()?,
             enabled: decoder.bool()?,
+            limits: SendingLimits {
+                concurrency_max: decoder.u16()?,
+                attempts_per_second: decoder.u32()?,
+                batch_max: decoder.u32()?,
+                flush_after_ms: decoder.u32()?,
+            },
             since: Position(decoder.varint()?),
         })
     }

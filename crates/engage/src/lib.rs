@@ -35,13 +35,15 @@ mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 pub use define::{Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
-pub use destination::{Destination, DestinationKind, MAX_DESTINATIONS, SendingClass};
+pub use destination::{
+    Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, SendingClass, SendingLimits,
+};
 pub use engine::{AsOf, Machine, Outcome};
+pub use key_rules::{KeyRules, MAX_LISTED};
 pub use line::{
     Campaigns, KEPT_US, LineHours, LineRow, MAX_CAMPAIGNS, MAX_CLAIMED_CAMPAIGNS, MAX_SHOWN_BYTES,
     OTHER_CAMPAIGNS,
 };
-pub use key_rules::{KeyRules, MAX_LISTED};
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};

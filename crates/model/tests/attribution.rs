@@ -215,6 +215,7 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the data set is a file where the environment says")]
 fn real_paths_come_to_the_published_figures() {
     let Ok(folder) = std::env::var("THROUGHLINE_SHARED_DATA") else {
         eprintln!("SKIPPED: set THROUGHLINE_SHARED_DATA to compare with the figures of real paths");

@@ -278,7 +278,8 @@ fn touches_of_one_instant_have_an_order_that_anybody_can_tell() {
     backwards.reverse();
     let (mut one, mut other) = (trail(&all), trail(&backwards));
     assert_eq!(one, other);
-    (one.buy(bought(1, T)), other.touch(all[3]));
+    one.buy(bought(1, T));
+    other.touch(all[3]);
     let credited = reckon(&[&one], &settings(), &names(), ALWAYS);
     let sold = |campaign| {
         let place = Place { hour: hour_of(Timestamp(T)), campaign };

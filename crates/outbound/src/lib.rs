@@ -1,9 +1,10 @@
 //! Destinations: where parcels go, and in what form.
 //!
 //! - [`webhook`]: one message to one HTTPS address, signed as Standard Webhooks describe;
-//! - [`ndjson`]: files with a line per message, finished by an atomic rename.
+//! - [`ndjson`]: files with a line per message, finished by an atomic rename;
+//! - [`platform`]: lists of people and events on ad platforms, hashed by each platform's own rules.
 //!
-//! Both implement [`Destination`]; `delivery` decides when they are called, how often, and what becomes of a failure.
+//! All implement [`Destination`]; `delivery` decides when they are called, how often, and what becomes of a failure.
 //! [`render`] is the form of a message; what is in it comes from outside. [`bench`] measures a lane to a local receiver.
 //!
 //! **This crate never** opens a connection but through `delivery`'s egress client, retries, keeps order, asks whether
@@ -11,6 +12,7 @@
 
 pub mod bench;
 pub mod ndjson;
+pub mod platform;
 pub mod render;
 pub mod webhook;
 

@@ -224,7 +224,7 @@ fn judge_status(response: &Response, now_s: i64) -> Outcome {
 }
 
 /// `Retry-After` in seconds, or as a date (RFC 9110, 10.2.3) of the form that is to be written.
-fn retry_after_s(text: &str, now_s: i64) -> Option<u64> {
+pub(crate) fn retry_after_s(text: &str, now_s: i64) -> Option<u64> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.parse().unwrap_or(u64::MAX));

@@ -2,7 +2,8 @@
 //!
 //! [`start`] runs on a thread and a runtime of its own, so that a hanging destination takes nothing from the doors. It
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
-//! the others go on. `source` reads the feed for one destination, `permits` asks the loop, in log order, whether an
+//! the others go on. `source` reads the feed for one destination, `said` is
+//! what it is told of an event, `permits` asks the loop, in log order, whether an
 //! attempt is still right, `platform` reads what operators say of ad platforms, `erase` takes erased people out of what is kept, `figures` are the metrics of each
 //! destination, and `handlers` is the interface for operators.
 
@@ -12,6 +13,7 @@ mod handlers;
 mod lanes;
 mod permits;
 mod platform;
+mod said;
 mod source;
 
 pub(crate) use figures::{trouble, write_metrics};

@@ -4,6 +4,7 @@
 //! reader's thread; `snapshot` gives the state to begin from; `follow` is the other end, for `throughline follow`.
 //! Readers are bounded in number, and each in bytes: one that does not read is disconnected, never buffered for.
 
+mod bodies;
 mod client;
 mod follow;
 mod handlers;
@@ -12,6 +13,7 @@ mod render;
 mod snapshot;
 mod stream;
 
+pub(crate) use bodies::{BodyError, EventBodies};
 pub use client::{Feed, FollowError};
 pub use follow::{Follow, follow};
 pub(crate) use handlers::{read, snapshot};

@@ -1,8 +1,7 @@
 //! The line over the wire: its settings, its figures with their history, and its series for Prometheus.
 //!
 //! The figures are `model::line`'s; `figures` turns them into the three numbers, `handlers` answers requests, `metrics`
-//! writes the series, and `paths` reads paths of channels for
-//! whoever wants to compare models of attribution.
+//! writes the series, and `paths` reads paths of channels for whoever wants to compare models of attribution.
 
 mod figures;
 mod handlers;

@@ -18,5 +18,6 @@ mod server {
     mod lifecycle;
     mod operating;
     mod page;
+    mod platforms;
     pub(crate) mod support;
 }

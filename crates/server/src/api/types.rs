@@ -299,7 +299,7 @@ wire! {
 
     /// A destination to define.
     struct DestinationGiven {
-        /// webhook: a signed POST for every message. ndjson: lines in files of the data directory.
+        /// webhook: a signed POST for every message. ndjson: lines in files of the data directory. platform: an ad platform's interface.
         r#type: String,
         /// Where a webhook posts to: https, and nothing private unless `delivery.allow` says so.
         url: Option<String>,
@@ -311,8 +311,22 @@ wire! {
         audiences: Option<Vec<String>>,
         /// The types of identifiers that messages carry, e.g. user_id; none if left out. Types that are kept sealed are opened for it.
         identifiers: Option<Vec<String>>,
+        /// The accepted events that it gets, by name, e.g. Order Completed; none if left out. An order that two senders report is an event of each, with the same id.
+        events: Option<Vec<String>>,
         /// Whether it is sent to; true if left out.
         enabled: Option<bool>,
+        /// Attempts under way at a time, 1 to 1000; if left out, what suits the type.
+        concurrency_max: Option<u16>,
+        /// Attempts a second in the long run; if left out, as fast as answers come, or as the platform allows.
+        attempts_per_second: Option<u32>,
+        /// Messages of one attempt, where the type batches; if left out, what suits the type.
+        batch_max: Option<u32>,
+        /// How long a batch that is not full waits for more, in milliseconds; if left out, what suits the type.
+        flush_after_ms: Option<u32>,
+        /// Of a platform: which one and how, e.g. {"platform": "meta_audience", "lists": {"customers": "2385"}}. No secrets.
+        settings: Option<Value>,
+        /// Of a platform: for each secret of its settings the name of the file of `delivery.credentials` that holds it, e.g. {"access_token": "meta-token"}.
+        credentials: Option<BTreeMap<String, String>>,
     }
 
     /// How a destination is. Counts begin with the server, and go on when the destination is changed.
@@ -357,7 +371,7 @@ wire! {
     struct DestinationShown {
         /// Its name.
         name: String,
-        /// webhook or ndjson.
+        /// webhook, ndjson or platform.
         r#type: String,
         /// Where a webhook posts to.
         url: Option<String>,
@@ -369,8 +383,22 @@ wire! {
         audiences: Vec<String>,
         /// Types of identifiers in messages.
         identifiers: Vec<String>,
+        /// Names of accepted events.
+        events: Vec<String>,
         /// Whether it is sent to.
         enabled: bool,
+        /// Attempts under way at a time, where that is set.
+        concurrency_max: Option<u16>,
+        /// Attempts a second, where that is set.
+        attempts_per_second: Option<u32>,
+        /// Messages of one attempt, where that is set.
+        batch_max: Option<u32>,
+        /// How long a batch waits for more, where that is set.
+        flush_after_ms: Option<u32>,
+        /// Of a platform: which one and how.
+        settings: Option<Value>,
+        /// Of a platform: the names of its credentials.
+        credentials: Option<BTreeMap<String, String>>,
         /// What the messages of a webhook are signed with: in the answer to a definition or a change of the secret only.
         secret: Option<String>,
         /// Grows with every change of the secret.

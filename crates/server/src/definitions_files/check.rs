@@ -79,5 +79,6 @@ fn known(reference: Reference, world: &[Item]) -> Option<Vec<String>> {
             let name = |kind: &Value| kind.get("name").and_then(Value::as_str).map(str::to_owned);
             Some(kinds.iter().filter_map(name).collect())
         }
+        Reference::Events => None,
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Type {
     Names(Reference),
     /// A table with these keys.
     Table(&'static [Field]),
+    /// A table with any keys, which somebody else knows: text, whole numbers, `true`, lists and tables.
+    Free,
     /// Tables with these keys, in the order of some of them, which together no two have in common.
     Tables(&'static [Field], &'static [&'static str]),
 }
@@ -46,6 +48,8 @@ pub(crate) enum Reference {
     Messages,
     /// Types of identifiers.
     Identifiers,
+    /// Events, which nobody lists.
+    Events,
 }
 
 /// What a key means that is not there.
@@ -180,13 +184,20 @@ const SUPPRESS: &[Field] = &[
 ];
 
 const DESTINATION: &[Field] = &[
-    needed("type", Type::OneOf(&["webhook", "ndjson"])),
+    needed("type", Type::OneOf(&["webhook", "ndjson", "platform"])),
     optional("url", Type::Text),
     or("class", Type::OneOf(&["marketing", "transactional"]), || json!("marketing")),
     or("kinds", Type::Names(Reference::Messages), || json!([])),
     or("audiences", Type::Names(Reference::Kind(AUDIENCE)), || json!([])),
     or("identifiers", Type::Names(Reference::Identifiers), || json!([])),
+    or("events", Type::Names(Reference::Events), || json!([])),
     or("enabled", Type::Boolean, || json!(true)),
+    optional("concurrency_max", Type::Integer { least: 1, most: engage::MAX_CONCURRENCY as i64 }),
+    optional("attempts_per_second", CAP),
+    optional("batch_max", CAP),
+    optional("flush_after_ms", CAP),
+    optional("settings", Type::Free),
+    optional("credentials", Type::Free),
 ];
 
 const IDENTITY: &[Field] = &[
@@ -356,6 +367,10 @@ fn check_destination(item: &Item) -> Option<Wrong> {
             "a url begins with https:// (or http://, where the server's `delivery.allow` lets it)"
         }
         ("ndjson", Some(_)) => "files have no `url`: leave it out",
+        ("platform", Some(_)) => {
+            "a platform's address is `base_url` of its `settings`, if it is not the usual one"
+        }
+        ("platform", None) if !item.values.contains_key("settings") => "a platform needs `settings`",
         _ => return None,
     };
     Some((if url.is_some() { "url" } else { "type" }, wrong.to_owned()))

@@ -318,6 +318,7 @@ impl Reader<'_> {
                 Some(serde_json::json!(self.table(fields, keys, &span, &format!("`{name}`"), None)))
             }
             (Type::Tables(fields, by), DeValue::Array(tables)) => self.tables(name, fields, by, tables),
+            (Type::Free, DeValue::Table(keys)) => self.free(name, keys),
             (holds, other) => {
                 let found = match other {
                     DeValue::Array(_) => "a list",
@@ -325,6 +326,36 @@ impl Reader<'_> {
                     other => other.type_str(),
                 };
                 self.wrong(span, format!("`{name}` is {}, and this is {found}", expects(holds)));
+                None
+            }
+        }
+    }
+
+    /// A table whose keys somebody else knows. The parser bounds how deep it is.
+    fn free(&mut self, name: &str, keys: &DeTable<'_>) -> Option<Value> {
+        let mut found = serde_json::Map::new();
+        for (key, value) in keys.iter() {
+            found.insert(key.get_ref().to_string(), self.free_value(name, value)?);
+        }
+        Some(Value::Object(found))
+    }
+
+    fn free_value(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Value::from(text.to_string())),
+            DeValue::Boolean(flag) => Some(Value::from(*flag)),
+            DeValue::Integer(_) => self.value(name, Type::Integer { least: i64::MIN, most: i64::MAX }, value),
+            DeValue::Array(values) => values
+                .iter()
+                .map(|value| self.free_value(name, value))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Array),
+            DeValue::Table(keys) => self.free(name, keys),
+            DeValue::Float(_) | DeValue::Datetime(_) => {
+                self.wrong(
+                    value.span(),
+                    format!("`{name}` holds text, whole numbers, true, false, lists and tables"),
+                );
                 None
             }
         }
@@ -380,7 +411,7 @@ fn expects(holds: Type) -> &'static str {
         Type::Integer { .. } => "a whole number",
         Type::OneOf(_) => "a word, in quotes",
         Type::Names(_) => "a list of names",
-        Type::Table(_) => "a table",
+        Type::Table(_) | Type::Free => "a table",
         Type::Tables(..) => "a list of tables",
     }
 }

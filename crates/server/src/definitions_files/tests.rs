@@ -196,6 +196,9 @@ fn any_value(holds: Type) -> BoxedStrategy<Value> {
         Type::OneOf(words) => prop::sample::select(words).prop_map(Value::from).boxed(),
         Type::Names(_) => prop::collection::vec(any_text(), 0..4).prop_map(|names| json!(names)).boxed(),
         Type::Table(fields) => any_table(fields),
+        Type::Free => {
+            prop::collection::btree_map(any_text(), any_free(), 0..4).prop_map(|all| json!(all)).boxed()
+        }
         Type::Tables(fields, by) => prop::collection::vec(any_table(fields), 0..4)
             .prop_map(move |tables| {
                 let mut seen = BTreeSet::new();
@@ -204,6 +207,20 @@ fn any_value(holds: Type) -> BoxedStrategy<Value> {
             })
             .boxed(),
     }
+}
+
+fn any_free() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any_text().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from)
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(any_text(), inner, 0..3).prop_map(|all| json!(all)),
+        ]
+    })
 }
 
 fn any_text() -> impl Strategy<Value = String> {

@@ -70,8 +70,14 @@ pub(crate) fn literal(holds: Type, value: &Value) -> String {
     match (holds, value) {
         (Type::Rule, Value::String(text)) => rule(text),
         (_, Value::String(text)) => basic(text),
+        (Type::Free, Value::Object(members)) => {
+            let pairs =
+                members.iter().map(|(key, value)| format!("{} = {}", basic(key), literal(holds, value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
         (_, Value::Array(values)) => {
-            let values: Vec<String> = values.iter().map(|value| literal(Type::Text, value)).collect();
+            let inner = if matches!(holds, Type::Free) { holds } else { Type::Text };
+            let values: Vec<String> = values.iter().map(|value| literal(inner, value)).collect();
             format!("[{}]", values.join(", "))
         }
         (Type::Table(fields), value) => {

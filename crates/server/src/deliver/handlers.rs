@@ -10,7 +10,9 @@ use crate::api::{Answering, Call, Code, Context, Problem, Reply as Answer, execu
 use crate::calendar::{iso, now_us};
 use crate::feed::KINDS;
 use delivery::{DeadLetter, LaneStatus, Runner};
-use engage::{Destination, DestinationKind, Operation, SendingClass, Settings};
+use engage::{
+    Destination, DestinationKind, MAX_CONCURRENCY, Operation, SendingClass, SendingLimits, Settings,
+};
 use model::id::{EffectId, Position, public_id};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use std::sync::Arc;
 const LETTERS_MAX: usize = 1_000;
 /// Dead letters of one answer where the request does not say.
 const LETTERS_DEFAULT: usize = 100;
+/// The longest that a batch may wait: what waits is late.
+const FLUSH_AFTER_MAX_MS: u32 = 600_000;
 
 pub(crate) fn list(context: Arc<Context>, _: Call) -> Answering {
     Box::pin(async move { Answer::json(200, &DestinationList { destinations: all_shown(&context) }) })
@@ -125,7 +129,7 @@ async fn put(context: &Context, call: &Call, destination: Destination) -> Result
         DestinationKind::Webhook { .. } => {
             Some(context.secrets.webhook_text(&destination.name, destination.secret_generation).to_string())
         }
-        DestinationKind::Ndjson => None,
+        DestinationKind::Ndjson | DestinationKind::Platform { .. } => None,
     };
     Answer::json(200, &shown(context, &destination, secret))
 }
@@ -138,19 +142,8 @@ fn checked(
     given: DestinationGiven,
     own: Option<&Destination>,
 ) -> Result<Destination, Problem> {
-    let kind = match (given.r#type.as_str(), given.url) {
-        ("webhook", Some(url)) => {
-            check_url(context, &url)
-                .map_err(|error| Problem::at(Code::BadValue, "url", error.to_string()))?;
-            DestinationKind::Webhook { url }
-        }
-        ("webhook", None) => return Err(Problem::at(Code::BadValue, "url", "a webhook needs a url")),
-        ("ndjson", None) => DestinationKind::Ndjson,
-        ("ndjson", Some(_)) => {
-            return Err(Problem::at(Code::BadValue, "url", "files have no url: leave it out"));
-        }
-        _ => return Err(Problem::at(Code::BadValue, "type", "type must be webhook or ndjson")),
-    };
+    let kind = kind(context, &given)?;
+    let limits = limits(&given)?;
     let class = match given.class.as_deref() {
         None | Some("marketing") => SendingClass::Marketing,
         Some("transactional") => SendingClass::Transactional,
@@ -160,6 +153,7 @@ fn checked(
     };
     let (kinds, audiences) = (given.kinds.unwrap_or_default(), given.audiences.unwrap_or_default());
     let identifiers = given.identifiers.unwrap_or_default();
+    let events = given.events.unwrap_or_default();
     let known: Vec<&str> = KINDS.iter().filter(|kind| kind.is_an_effect()).map(|kind| kind.name).collect();
     known_all("kinds", &kinds, &known)?;
     let book = context.engine.view().book();
@@ -174,10 +168,57 @@ fn checked(
         kinds,
         audiences,
         identifiers,
+        events,
         secret_generation: own.map_or(0, |own| own.secret_generation),
         overlap: own.is_some_and(|own| own.overlap),
         enabled: given.enabled.unwrap_or(true),
+        limits,
         since: Position(0),
+    })
+}
+
+fn kind(context: &Context, given: &DestinationGiven) -> Result<DestinationKind, Problem> {
+    let wrong = |field: &str, message: &str| Err(Problem::at(Code::BadValue, field, message));
+    let of_platform = given.settings.is_some() || given.credentials.is_some();
+    if of_platform && given.r#type != "platform" {
+        return wrong("settings", "settings and credentials are for platforms: leave them out");
+    }
+    match (given.r#type.as_str(), &given.url) {
+        ("webhook", Some(url)) => {
+            check_url(context, url).map_err(|error| Problem::at(Code::BadValue, "url", error.to_string()))?;
+            Ok(DestinationKind::Webhook { url: url.clone() })
+        }
+        ("webhook", None) => wrong("url", "a webhook needs a url"),
+        ("ndjson", None) => Ok(DestinationKind::Ndjson),
+        ("ndjson", Some(_)) => wrong("url", "files have no url: leave it out"),
+        ("platform", None) => super::platform::checked(given),
+        ("platform", Some(_)) => {
+            wrong("url", "a platform's address is `base_url` of its settings, if it is not the usual one")
+        }
+        _ => wrong("type", "type must be webhook, ndjson or platform"),
+    }
+}
+
+fn limits(given: &DestinationGiven) -> Result<SendingLimits, Problem> {
+    if given.concurrency_max.is_some_and(|most| most == 0 || most > MAX_CONCURRENCY) {
+        let message = format!("concurrency_max must be 1 to {MAX_CONCURRENCY}");
+        return Err(Problem::at(Code::BadValue, "concurrency_max", message));
+    }
+    for (field, value) in [("attempts_per_second", given.attempts_per_second), ("batch_max", given.batch_max)]
+    {
+        if value == Some(0) {
+            return Err(Problem::at(Code::BadValue, field, format!("{field} must be at least 1")));
+        }
+    }
+    if given.flush_after_ms.is_some_and(|ms| ms > FLUSH_AFTER_MAX_MS) {
+        let message = format!("flush_after_ms must be at most {FLUSH_AFTER_MAX_MS}");
+        return Err(Problem::at(Code::BadValue, "flush_after_ms", message));
+    }
+    Ok(SendingLimits {
+        concurrency_max: given.concurrency_max.unwrap_or(0),
+        attempts_per_second: given.attempts_per_second.unwrap_or(0),
+        batch_max: given.batch_max.unwrap_or(0),
+        flush_after_ms: given.flush_after_ms.unwrap_or(0),
     })
 }
 
@@ -236,7 +277,16 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
     let (kind, url) = match &destination.kind {
         DestinationKind::Webhook { url } => ("webhook", Some(url.clone())),
         DestinationKind::Ndjson => ("ndjson", None),
+        DestinationKind::Platform { .. } => ("platform", None),
     };
+    let (settings, credentials) = match &destination.kind {
+        DestinationKind::Platform { settings, credentials } => {
+            (serde_json::from_str(settings).ok(), Some(credentials.iter().cloned().collect()))
+        }
+        _ => (None, None),
+    };
+    let set = |limit: u32| Some(limit).filter(|limit| *limit > 0);
+    let limits = destination.limits;
     let problem = context.deliveries.lock().problems.get(&destination.name).cloned();
     let statuses = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
     let status = statuses.iter().find(|status| status.open && status.name == destination.name);
@@ -252,7 +302,14 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         kinds: destination.kinds.clone(),
         audiences: destination.audiences.clone(),
         identifiers: destination.identifiers.clone(),
+        events: destination.events.clone(),
         enabled: destination.enabled,
+        concurrency_max: Some(limits.concurrency_max).filter(|most| *most > 0),
+        attempts_per_second: set(limits.attempts_per_second),
+        batch_max: set(limits.batch_max),
+        flush_after_ms: set(limits.flush_after_ms),
+        settings,
+        credentials,
         secret,
         secret_generation: destination.secret_generation,
         problem,

@@ -3,9 +3,7 @@
 use super::{Deliveries, folder, permits, platform, source};
 use crate::api::Context;
 use crate::telemetry::FollowedDestination;
-use delivery::{
-    JournalOptions, LaneOptions, LaneParts, LaneStatus, RateOptions, Runner, RunnerOptions,
-};
+use delivery::{JournalOptions, LaneOptions, LaneParts, LaneStatus, RateOptions, Runner, RunnerOptions};
 use engage::{Destination, DestinationKind, SendingLimits};
 use env::Env;
 use outbound::ndjson::{Ndjson, NdjsonConfig};

@@ -1,10 +1,12 @@
 //! Whether an attempt is still right, asked of the loop: so it is decided in log order against purchases, erasures and
 //! everything else that is applied.
 
+use super::said::EVENT_ACCEPTED;
 use crate::api::Context;
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::AUDIENCE_ENTERED;
-use engage::{Answer, ProfileRead, Query};
+use engage::{Answer, AsOf, ProfileRead, Query};
+use engine::EngineError;
 use model::audience::DefinitionId;
 use model::suppression::Scope;
 use std::sync::Arc;
@@ -12,6 +14,12 @@ use tokio::sync::oneshot;
 
 /// How long to wait where the loop cannot be asked, in milliseconds.
 const ASK_AGAIN_MS: u64 = 500;
+
+/// A permit on its way.
+enum Asked {
+    Known(Permit),
+    Waiting(oneshot::Receiver<Result<(Answer, AsOf), EngineError>>),
+}
 
 pub(super) struct LoopPermits {
     context: Arc<Context>,
@@ -22,24 +30,46 @@ impl LoopPermits {
         Self { context }
     }
 
-    async fn decide(&self, parcel: &Parcel) -> Permit {
-        // What says that somebody left, or is erased, is always right to say.
-        if parcel.class != Class::Marketing || parcel.kind != AUDIENCE_ENTERED {
-            return Permit::Granted;
+    /// Asks the loop about a parcel, or knows the answer without it.
+    fn ask(&self, parcel: &Parcel) -> Asked {
+        // What says that somebody left, or is erased, is always right to say. What somebody did is told of nobody who
+        // was erased, whatever the class: it is not needed by them.
+        let is_judged = parcel.class == Class::Marketing && parcel.kind == AUDIENCE_ENTERED;
+        if !is_judged && parcel.kind != EVENT_ACCEPTED {
+            return Asked::Known(Permit::Granted);
         }
         let (word, answer) = oneshot::channel();
         let asked = self.context.engine.query(Query::Profile(parcel.subject), move |result| {
             let _ = word.send(result);
         });
-        let later = || Permit::Later { reason: "shard".to_owned(), wait_ms: ASK_AGAIN_MS };
-        if asked.is_err() {
-            return later();
+        match asked {
+            Ok(()) => Asked::Waiting(answer),
+            Err(_) => Asked::Known(later()),
         }
-        let Ok(Ok((Answer::Profile(read, _), _))) = answer.await else { return later() };
+    }
+
+    async fn permit(&self, parcel: &Parcel, asked: Asked) -> Permit {
+        let answer = match asked {
+            Asked::Known(permit) => return permit,
+            Asked::Waiting(answer) => answer.await,
+        };
+        let Ok(Ok((Answer::Profile(read, _), _))) = answer else { return later() };
         match read {
             None => refused("erased"),
+            Some(_) if parcel.kind == EVENT_ACCEPTED => Permit::Granted,
             Some(read) => self.judge(parcel, &read),
         }
+    }
+
+    /// All are asked for before the first answer is waited for: each takes a turn of the loop, and one turn answers
+    /// many.
+    async fn decide<'p>(&self, parcels: impl Iterator<Item = &'p Parcel>) -> Vec<Permit> {
+        let asked: Vec<(&Parcel, Asked)> = parcels.map(|parcel| (parcel, self.ask(parcel))).collect();
+        let mut permits = Vec::with_capacity(asked.len());
+        for (parcel, asked) in asked {
+            permits.push(self.permit(parcel, asked).await);
+        }
+        permits
     }
 
     fn judge(&self, parcel: &Parcel, read: &ProfileRead) -> Permit {
@@ -62,24 +92,19 @@ fn refused(reason: &str) -> Permit {
     Permit::Refused { reason: reason.to_owned() }
 }
 
+fn later() -> Permit {
+    Permit::Later { reason: "shard".to_owned(), wait_ms: ASK_AGAIN_MS }
+}
+
 impl Permits for LoopPermits {
     fn request(&self, _: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
-        Box::pin(async move {
-            let mut permits = Vec::with_capacity(requests.len());
-            for request in &requests {
-                permits.push(self.decide(&request.parcel).await);
-            }
-            permits
-        })
+        Box::pin(async move { self.decide(requests.iter().map(|request| &request.parcel)).await })
     }
 
     fn crossed(&self, _: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64> {
         Box::pin(async move {
-            let mut crossed = 0;
-            for parcel in parcels.iter() {
-                crossed += u64::from(matches!(self.decide(parcel).await, Permit::Refused { .. }));
-            }
-            crossed
+            let permits = self.decide(parcels.iter()).await;
+            permits.iter().filter(|permit| matches!(permit, Permit::Refused { .. })).count() as u64
         })
     }
 }

@@ -1,16 +1,19 @@
 //! Reads the change feed for one destination.
 
+use super::said::{self, EVENT_ACCEPTED, EVENT_KIND};
 use crate::api::{Context, shown_identifiers};
-use crate::feed::{KINDS, detail};
+use crate::feed::{BodyError, EventBodies, KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
 use engage::effect::Body;
 use engage::{Answer, AsOf, Destination, Query, SendingClass};
 use engine::EngineError;
 use engine::feed::{FeedError, Item, Place, What};
+use model::event::Event;
+use model::feature::event_name;
 use model::id::{EffectId, Key, Position, public_id};
 use outbound::render::{Message, render};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// Items looked at for one answer, so that a destination that wants few of them does not hold its lane up for long.
@@ -32,14 +35,24 @@ struct Draft<'i> {
     person: Option<Person>,
 }
 
+/// What an item is to a destination that wants it.
+struct Wanted {
+    kind: u16,
+    name: &'static str,
+    about: Option<u32>,
+    said: Value,
+}
+
 pub(super) struct FeedSource {
     context: Arc<Context>,
     destination: Destination,
+    /// One supply is read at a time: the lock is never waited for.
+    bodies: Mutex<EventBodies>,
 }
 
 impl FeedSource {
     pub(super) fn new(context: Arc<Context>, destination: Destination) -> Self {
-        Self { context, destination }
+        Self { context, destination, bodies: Mutex::default() }
     }
 
     async fn read(&self, after: Option<EffectId>, limit: usize) -> Result<Supply, SourceError> {
@@ -106,29 +119,54 @@ impl FeedSource {
 
     /// What an item says, if the destination wants it; whom it is about is asked for.
     fn draft<'i>(&self, item: &'i Item) -> Result<Option<Draft<'i>>, SourceError> {
-        let What::Effect { kind, body } = &item.what else { return Ok(None) };
-        let Some(named) = KINDS.iter().find(|known| known.is_effect(*kind)) else { return Ok(None) };
-        let wanted = &self.destination.kinds;
-        if !wanted.is_empty() && !wanted.iter().any(|one| one == named.name) {
-            return Ok(None);
-        }
-        let Ok(body) = Body::decode(*kind, body) else { return Ok(None) };
-        let book = self.context.engine.view().book();
-        if let Body::Audience { audience, .. } = &body
-            && !self.destination.audiences.is_empty()
-        {
-            let name = book.definition(*audience).map(|one| &*one.name);
-            if !name.is_some_and(|name| self.destination.audiences.iter().any(|own| own == name)) {
-                return Ok(None);
-            }
-        }
-        let about = match &body {
-            Body::Audience { audience, .. } => Some(audience.0),
-            _ => None,
+        let wanted = match &item.what {
+            What::Effect { kind, body } => self.effect(*kind, body),
+            What::Event { .. } => self.event(item)?,
         };
+        let Some(Wanted { kind, name, about, said }) = wanted else { return Ok(None) };
         let has_identifiers = !self.destination.identifiers.is_empty();
         let person = has_identifiers.then(|| self.ask(item.subject)).transpose()?;
-        Ok(Some(Draft { item, kind: *kind, name: named.name, about, said: detail(&body, &book), person }))
+        Ok(Some(Draft { item, kind, name, about, said, person }))
+    }
+
+    fn effect(&self, kind: u16, body: &[u8]) -> Option<Wanted> {
+        let named = KINDS.iter().find(|known| known.is_effect(kind))?;
+        let Destination { kinds, audiences, events, .. } = &self.destination;
+        // Who names events and no kinds wants events alone.
+        let all = kinds.is_empty() && events.is_empty();
+        if !all && !kinds.iter().any(|one| one == named.name) {
+            return None;
+        }
+        let body = Body::decode(kind, body).ok()?;
+        let book = self.context.engine.view().book();
+        let mut about = None;
+        if let Body::Audience { audience, .. } = &body {
+            let name = || book.definition(*audience).map(|one| &*one.name);
+            if !audiences.is_empty() && !name().is_some_and(|name| audiences.iter().any(|own| own == name)) {
+                return None;
+            }
+            about = Some(audience.0);
+        }
+        Some(Wanted { kind, name: named.name, about, said: detail(&body, &book) })
+    }
+
+    /// An accepted event, if the destination names its name; nothing where the person was erased meanwhile.
+    fn event(&self, item: &Item) -> Result<Option<Wanted>, SourceError> {
+        if self.destination.events.is_empty() {
+            return Ok(None);
+        }
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = match bodies.read(self.context.engine.log(), item.id.position) {
+            Ok(body) => body,
+            Err(BodyError::Trimmed) => return Ok(None),
+            Err(BodyError::Log(error)) => return Err(SourceError(error.to_string())),
+        };
+        let Some(event) = body.as_deref().and_then(|body| Event::decode(body).ok()) else { return Ok(None) };
+        let name = event_name(&event);
+        if !self.destination.events.iter().any(|own| own == name) {
+            return Ok(None);
+        }
+        Ok(Some(Wanted { kind: EVENT_ACCEPTED, name: EVENT_KIND, about: None, said: said::of(&event) }))
     }
 
     async fn parcel(&self, draft: Draft<'_>) -> Result<Parcel, SourceError> {

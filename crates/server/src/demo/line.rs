@@ -26,7 +26,7 @@ fn rules() -> Value {
 /// Switches the line on, and tells the server where the network hears of who is not to be advertised what.
 pub(super) fn begin(stage: &dyn Stage, listener: &Listener) -> Result<()> {
     let destination = json!({
-        "type": "webhook", "class": "transactional", "url": listener.url(),
+        "type": "webhook", "class": "transactional", "url": listener.url(), "concurrency_max": 64,
         "kinds": ["suppression.started", "suppression.ended"], "identifiers": ["user_id"],
     });
     let mut client = client(stage)?;

@@ -1,22 +1,17 @@
 //! Items as lines of JSON. An item of an event is filled in from the event log, where the event is.
 
+use super::bodies::{BodyError, EventBodies};
 use super::kinds::Chosen;
 use crate::calendar::{HOUR_US, iso, now_us};
 use engage::Engage;
 use engage::effect::Body;
 use engine::Engine;
 use engine::feed::{Bounds, Item, Place, What};
-use eventlog::{LogError, LogReader};
 use model::audience::Rulebook;
 use model::event::{Event, OrderChange};
 use model::id::{Position, public_id};
 use model::line::Measure;
-use model::record::{RecordKind, decode_records};
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
-
-/// Records that are read over to get to the next event; beyond it the log is asked anew.
-const READ_OVER_MAX: u64 = 4_096;
 
 /// How lines are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,25 +51,16 @@ pub(crate) struct Renderer {
     pub(crate) engine: Engine<Engage>,
     pub(crate) chosen: Chosen,
     pub(crate) form: Form,
-    log: Option<Events>,
-}
-
-/// Why an item cannot be shown.
-#[derive(Debug)]
-pub(crate) enum RenderError {
-    /// The log does not reach back to its event any more.
-    Trimmed,
-    /// The log cannot be read.
-    Log(LogError),
+    bodies: EventBodies,
 }
 
 impl Renderer {
     pub(crate) fn new(engine: Engine<Engage>, chosen: Chosen, form: Form) -> Self {
-        Self { engine, chosen, form, log: None }
+        Self { engine, chosen, form, bodies: EventBodies::default() }
     }
 
     /// Appends an item, if its kind was chosen. Returns whether it was.
-    pub(crate) fn item(&mut self, item: &Item, out: &mut String) -> Result<bool, RenderError> {
+    pub(crate) fn item(&mut self, item: &Item, out: &mut String) -> Result<bool, BodyError> {
         let Some(kind) = self.chosen.kind(item) else { return Ok(false) };
         let cursor = self.engine.feed().cursor(Place::after(item.id)).text();
         let (id, name, content) = match &item.what {
@@ -143,60 +129,9 @@ impl Renderer {
     }
 
     /// The event at a position, as the feed shows it.
-    fn event(&mut self, position: Position) -> Result<Value, RenderError> {
-        if position < self.engine.log().first_position() {
-            return Err(RenderError::Trimmed);
-        }
-        let far = self
-            .log
-            .as_ref()
-            .is_none_or(|events| position < events.next || position.0 - events.next.0 > READ_OVER_MAX);
-        if far {
-            let log = self.engine.log().read_from(position).map_err(RenderError::Log)?;
-            self.log = Some(Events { log, frame: VecDeque::new(), next: position });
-        }
-        let Some(events) = &mut self.log else { return Err(RenderError::Trimmed) };
-        let body = events.body(position).map_err(RenderError::Log)?;
+    fn event(&mut self, position: Position) -> Result<Value, BodyError> {
+        let body = self.bodies.read(self.engine.log(), position)?;
         Ok(body.as_deref().map_or(Value::Null, shown_event))
-    }
-}
-
-/// Reads events in order.
-struct Events {
-    log: Box<dyn LogReader>,
-    frame: VecDeque<(Position, Vec<u8>)>,
-    /// Records before this one were read over.
-    next: Position,
-}
-
-impl Events {
-    fn body(&mut self, position: Position) -> Result<Option<Vec<u8>>, LogError> {
-        loop {
-            while let Some((at, body)) = self.frame.pop_front() {
-                self.next = at.plus(1);
-                if at == position {
-                    return Ok(Some(body));
-                }
-                if at > position {
-                    return Ok(None);
-                }
-            }
-            let Some(frame) = self.log.next()? else { return Ok(None) };
-            self.next = frame.first;
-            if frame.next() <= position {
-                self.next = frame.next();
-                continue;
-            }
-            for record in decode_records(&frame.body, frame.first, frame.received_at).flatten() {
-                if record.position >= position && record.kind == RecordKind::EVENT {
-                    self.frame.push_back((record.position, record.body.to_vec()));
-                }
-            }
-            if self.frame.is_empty() {
-                self.next = frame.next();
-                return Ok(None);
-            }
-        }
     }
 }
 

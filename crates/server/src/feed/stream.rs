@@ -4,7 +4,8 @@
 //! connection is bounded by a few pieces; a connection that takes none for too long is closed.
 
 use super::Seat;
-use super::render::{RenderError, Renderer};
+use super::bodies::BodyError;
+use super::render::Renderer;
 use crate::serve::Instant;
 use bytes::Bytes;
 use engine::feed::{Bounds, FeedError, Place};
@@ -97,8 +98,8 @@ impl Reader {
             for item in &batch.items {
                 let shown = match self.renderer.item(item, &mut text) {
                     Ok(shown) => shown,
-                    Err(RenderError::Trimmed) => return self.gone("the event log does not reach back", text),
-                    Err(RenderError::Log(error)) => {
+                    Err(BodyError::Trimmed) => return self.gone("the event log does not reach back", text),
+                    Err(BodyError::Log(error)) => {
                         tracing::error!(error = %error, "an event could not be read for a follower");
                         return Err(Ended);
                     }

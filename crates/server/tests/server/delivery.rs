@@ -15,6 +15,8 @@ pub(super) struct Receiver {
     pub(super) url: String,
     pub(super) status: Arc<AtomicU16>,
     pub(super) got: Arc<Mutex<Vec<(String, Value)>>>,
+    /// The body of answers.
+    pub(super) says: Arc<Mutex<String>>,
     /// Requests whose answer is held back, while this is set.
     holds: Arc<AtomicBool>,
     held: Arc<AtomicU16>,
@@ -26,12 +28,15 @@ impl Receiver {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (status, got) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
         let (holds, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(0)));
+        let says = Arc::new(Mutex::new(String::new()));
+        let words = Arc::clone(&says);
         let (answer, taken) = (Arc::clone(&status), Arc::clone(&got));
         let (hold, waiting) = (Arc::clone(&holds), Arc::clone(&held));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, taken) = (Arc::clone(&answer), Arc::clone(&taken));
                 let (hold, waiting) = (Arc::clone(&hold), Arc::clone(&waiting));
+                let words = Arc::clone(&words);
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
                     while let Some((head, body)) = request(&mut reader) {
@@ -44,7 +49,9 @@ impl Receiver {
                         if status < 300 {
                             taken.lock().unwrap().push((head, serde_json::from_slice(&body).unwrap()));
                         }
-                        let reply = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+                        let says = words.lock().unwrap().clone();
+                        let length = says.len();
+                        let reply = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{says}");
                         if (&stream).write_all(reply.as_bytes()).is_err() {
                             break;
                         }
@@ -52,7 +59,7 @@ impl Receiver {
                 });
             }
         });
-        Self { url, status, got, holds, held }
+        Self { url, status, got, says, holds, held }
     }
 
     fn kinds(&self) -> Vec<String> {

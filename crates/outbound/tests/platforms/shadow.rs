@@ -1,0 +1,309 @@
+//! The shadow on the seeded disk, with a platform that lies: after any sequence of wishes, lost answers, failures of the
+//! disk and crashes, the platform's set is the wanted set as soon as what was not acknowledged has been wished again.
+
+use delivery::env::seeded::{Faults, Seed, World};
+use model::id::Key;
+use outbound::platform::shadow::{Change, Heard, Row, Shadow, ShadowError, Summary, Told, Wish};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// More with `OUTBOUND_SEEDS=100000`.
+const SEEDS: u64 = 1_500;
+const STEPS: u64 = 40;
+
+#[derive(Default, Debug)]
+struct Seen {
+    changes: u64,
+    lost_answers: u64,
+    refusals: u64,
+    disk_failures: u64,
+    crashes: u64,
+    shared: u64,
+}
+
+struct Life {
+    seed: Seed,
+    world: World,
+    shadow: Option<Shadow>,
+    /// What the platform holds.
+    platform: BTreeSet<(String, Row)>,
+    /// The last wish for everybody.
+    wanted: BTreeMap<(String, Key), Vec<Row>>,
+    /// Wishes that were not acknowledged: a lane brings them again.
+    open: BTreeSet<(String, Key)>,
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from("/data/platforms")
+}
+
+fn row(number: u64) -> Row {
+    format!("row-{number}").into_bytes().into_boxed_slice()
+}
+
+impl Life {
+    fn new(number: u64) -> Self {
+        Self {
+            seed: Seed::new(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            world: World::new(number, 0),
+            shadow: None,
+            platform: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
+    fn open_shadow(&mut self, seen: &mut Seen) {
+        loop {
+            let disk = self.world.env().disk;
+            match Shadow::open(&disk, &folder(), "meta", 1_000) {
+                Ok(shadow) => {
+                    self.shadow = Some(shadow);
+                    return;
+                }
+                Err(_) => {
+                    seen.disk_failures += 1;
+                    self.world.set_faults(Faults::default());
+                    self.stop();
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.shadow = None;
+        if self.world.is_off() || self.seed.one_in(2) { self.world.crash() } else { self.world.kill() }
+    }
+
+    fn faults(&mut self) {
+        let at = self.seed.below(6);
+        let faults = match self.seed.below(5) {
+            0 | 1 => Faults { power_off_at_write: Some(at), ..Faults::default() },
+            2 => Faults { fail_sync: Some(at), ..Faults::default() },
+            3 => Faults { fail_write: Some(at), ..Faults::default() },
+            _ => Faults { fail_read: Some(at), ..Faults::default() },
+        };
+        self.world.set_faults(faults);
+    }
+
+    /// Somebody wishes something for one to three people; rows are few, so that people share them.
+    fn wish(&mut self, seen: &mut Seen) {
+        let mut chosen = BTreeSet::new();
+        for _ in 0..1 + self.seed.below(3) {
+            let list = if self.seed.one_in(3) { "carts" } else { "buyers" };
+            let person = Key(u128::from(self.seed.below(6)));
+            let mut rows: Vec<Row> = (0..self.seed.below(4)).map(|_| row(self.seed.below(9))).collect();
+            rows.sort();
+            rows.dedup();
+            self.wanted.insert((list.to_owned(), person), rows);
+            chosen.insert((list.to_owned(), person));
+        }
+        self.open.extend(chosen.iter().cloned());
+        self.fulfil(&chosen, seen);
+    }
+
+    /// What a destination does with wishes: writes them down, sends removals, then additions, writes down what it heard.
+    fn fulfil(&mut self, people: &BTreeSet<(String, Key)>, seen: &mut Seen) {
+        let wish = |(list, person): &(String, Key)| Wish {
+            list: list.clone(),
+            person: *person,
+            rows: self.wanted[&(list.clone(), *person)].clone(),
+            again: false,
+        };
+        let wishes: Vec<Wish> = people.iter().map(wish).collect();
+        let Some(shadow) = &mut self.shadow else { return };
+        let Ok(changes) = shadow.wish(&wishes) else {
+            seen.disk_failures += 1;
+            return;
+        };
+        let removed = self.send(&wishes, &changes, false, seen);
+        let added = if removed { self.send(&wishes, &changes, true, seen) } else { false };
+        let as_heard = |done: bool| if done { Heard::Done } else { Heard::Nothing };
+        let told: Vec<Told> = wishes
+            .iter()
+            .map(|wish| Told {
+                list: wish.list.clone(),
+                person: wish.person,
+                removed: as_heard(removed),
+                added: as_heard(added),
+            })
+            .collect();
+        let Some(shadow) = &mut self.shadow else { return };
+        let heard = shadow.heard(&told);
+        if removed && added && heard.is_ok() {
+            people.iter().for_each(|one| {
+                self.open.remove(one);
+            });
+        }
+        seen.disk_failures += u64::from(heard.is_err());
+    }
+
+    /// Whether the platform said that it did it. It may have done it without saying so, and says nothing at times.
+    fn send(&mut self, wishes: &[Wish], changes: &[Change], add: bool, seen: &mut Seen) -> bool {
+        let (takes, answers) = match self.seed.below(5) {
+            0 => (true, false),
+            1 => (false, false),
+            _ => (true, true),
+        };
+        for (wish, change) in wishes.iter().zip(changes) {
+            seen.changes += u64::from(!change.is_empty());
+            let rows = if add { &change.add } else { &change.remove };
+            for row in rows.iter().filter(|_| takes) {
+                let member = (wish.list.clone(), row.clone());
+                if add {
+                    self.platform.insert(member)
+                } else {
+                    self.platform.remove(&member)
+                };
+            }
+        }
+        seen.lost_answers += u64::from(takes && !answers);
+        seen.refusals += u64::from(!takes);
+        answers
+    }
+
+    fn step(&mut self, seen: &mut Seen) {
+        match self.seed.below(12) {
+            0..7 => self.wish(seen),
+            7 => self.faults(),
+            8 => self.world.set_faults(Faults::default()),
+            9 | 10 => {
+                let again: BTreeSet<(String, Key)> = self.open.iter().take(3).cloned().collect();
+                self.fulfil(&again, seen);
+            }
+            _ => {
+                seen.crashes += 1;
+                self.stop();
+                self.open_shadow(seen);
+            }
+        }
+        if self.world.is_off() {
+            seen.crashes += 1;
+            self.stop();
+            self.open_shadow(seen);
+        }
+    }
+
+    /// A lane brings what was not acknowledged until it is.
+    fn settle(&mut self, seen: &mut Seen) {
+        self.world.set_faults(Faults::default());
+        self.stop();
+        self.open_shadow(seen);
+        for _ in 0..10_000 {
+            if self.open.is_empty() {
+                return;
+            }
+            let again = self.open.clone();
+            self.fulfil(&again, seen);
+        }
+        panic!("it never ends");
+    }
+
+    fn check(&mut self, seen: &mut Seen) {
+        let mut expected = BTreeSet::new();
+        let mut holders: BTreeMap<(String, Row), u64> = BTreeMap::new();
+        for ((list, _), rows) in &self.wanted {
+            for row in rows {
+                expected.insert((list.clone(), row.clone()));
+                *holders.entry((list.clone(), row.clone())).or_default() += 1;
+            }
+        }
+        seen.shared += holders.values().filter(|holders| **holders > 1).count() as u64;
+        assert_eq!(self.platform, expected);
+        let shadow = self.shadow.as_ref().unwrap();
+        for list in ["buyers", "carts"] {
+            let mut summary = Summary::default();
+            for ((own, person), rows) in self.wanted.iter().filter(|((own, _), _)| own == list) {
+                summary.count(own, *person, rows);
+                assert_eq!(shadow.wanted(own, *person).unwrap(), *rows);
+            }
+            assert!(
+                shadow.summary(list).agrees_with(&summary),
+                "{list}: {:?} {summary:?}",
+                shadow.summary(list)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_platforms_set_is_the_wanted_set_whatever_happens() {
+    let seeds = std::env::var("OUTBOUND_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    let mut seen = Seen::default();
+    for number in 0..seeds {
+        let run = std::panic::catch_unwind(|| {
+            let (mut life, mut seen) = (Life::new(number), Seen::default());
+            life.open_shadow(&mut seen);
+            for _ in 0..STEPS {
+                life.step(&mut seen);
+            }
+            life.settle(&mut seen);
+            life.check(&mut seen);
+            // Also what is read back from the disk after that.
+            life.stop();
+            life.open_shadow(&mut seen);
+            life.settle(&mut seen);
+            life.check(&mut seen);
+            seen
+        });
+        let one = run.unwrap_or_else(|_| panic!("seed {number} failed, see above"));
+        seen.changes += one.changes;
+        seen.lost_answers += one.lost_answers;
+        seen.refusals += one.refusals;
+        seen.disk_failures += one.disk_failures;
+        seen.crashes += one.crashes;
+        seen.shared += one.shared;
+    }
+    eprintln!("{seen:?}");
+    let least =
+        [seen.changes, seen.lost_answers, seen.refusals, seen.disk_failures, seen.crashes, seen.shared];
+    assert!(least.iter().all(|count| *count >= seeds / 10), "{seen:?}");
+}
+
+fn wish(person: u128, rows: &[u64]) -> Wish {
+    let rows = rows.iter().map(|number| row(*number)).collect();
+    Wish { list: "buyers".to_owned(), person: Key(person), rows, again: false }
+}
+
+#[test]
+fn what_is_beyond_the_limits_is_refused_and_changes_nothing() {
+    let world = World::new(1, 0);
+    let disk = world.env().disk;
+    let mut shadow = Shadow::open(&disk, &folder(), "meta", 2).unwrap();
+    assert!(matches!(Shadow::open(&disk, &folder(), "meta", 2), Err(ShadowError::Locked { .. })));
+    assert!(Shadow::open(&disk, &folder(), "google", 2).is_ok());
+    shadow.wish(&[wish(1, &[1]), wish(2, &[2])]).unwrap();
+    let full = shadow.wish(&[wish(3, &[3])]).unwrap_err();
+    assert_eq!(full.code(), "shadow_full");
+    // Who is in it already may change, and leave.
+    shadow.wish(&[wish(1, &[4])]).unwrap();
+    let many: Vec<u64> = (0..65).collect();
+    assert_eq!(shadow.wish(&[wish(1, &many)]).unwrap_err().code(), "shadow_row_too_large");
+    let long = Wish { rows: vec![vec![0; 5_000].into()], ..wish(1, &[]) };
+    assert_eq!(shadow.wish(&[long]).unwrap_err().code(), "shadow_row_too_large");
+    assert_eq!(shadow.summary("buyers").people, 2);
+}
+
+/// After a removal that was acknowledged and a rewrite, nothing of a person is left in the file.
+#[test]
+fn who_leaves_leaves_no_trace() {
+    let world = World::new(2, 0);
+    let mut shadow = Shadow::open(&world.env().disk, &folder(), "meta", 10).unwrap();
+    let told = |person: u128| Told {
+        list: "buyers".to_owned(),
+        person: Key(person),
+        removed: Heard::Done,
+        added: Heard::Done,
+    };
+    shadow.wish(&[wish(1, &[1]), wish(2, &[2])]).unwrap();
+    shadow.heard(&[told(1), told(2)]).unwrap();
+    shadow.wish(&[wish(1, &[])]).unwrap();
+    shadow.heard(&[told(1)]).unwrap();
+    shadow.rewrite().unwrap();
+    drop(shadow);
+    let bytes = world.read_file(Path::new("/data/platforms/meta.shadow")).unwrap();
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    assert!(!holds(b"row-1") && holds(b"row-2"));
+    let shadow = Shadow::open(&world.env().disk, &folder(), "meta", 10).unwrap();
+    assert_eq!((shadow.summary("buyers").people, shadow.summary("buyers").unsettled), (1, 0));
+}

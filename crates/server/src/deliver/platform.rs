@@ -1,0 +1,138 @@
+//! Ad platforms as destinations: what operators say of them, and their credentials.
+//!
+//! A definition is a record, and records hold no secrets. So a platform's settings name its credentials, and each is a
+//! file of the folder `delivery.credentials`: the form in which systemd and Kubernetes hand secrets to a service. It is
+//! read when the lane opens.
+
+use super::folder;
+use crate::api::types::DestinationGiven;
+use crate::api::{Code, Context, Problem};
+use engage::DestinationKind;
+use env::Env;
+use outbound::platform::{Opened, PlatformConfig};
+use serde_json::{Map, Value};
+use std::path::{Component, Path};
+
+/// Where lists are kept of what platforms were told, in the folder of delivery.
+const SHADOW_FOLDER: &str = "platforms";
+/// The longest credential, in bytes.
+const CREDENTIAL_BYTES_MAX: u64 = 64 * 1024;
+/// Stands for a credential while settings are only checked.
+const PLACEHOLDER: &str = "credential";
+/// What a file's name may not look like.
+const NAME_ADVICE: &str = "is no name of a credential: it is a file's name, without folders";
+
+/// What was given, as a destination of the kind.
+pub(super) fn checked(given: &DestinationGiven) -> Result<DestinationKind, Problem> {
+    let wrong = |field: &str, message: String| Problem::at(Code::BadValue, field, message);
+    let Some(Value::Object(settings)) = &given.settings else {
+        let message = "a platform needs settings, e.g. {\"platform\": \"meta_audience\", \"lists\": {…}}";
+        return Err(wrong("settings", message.to_owned()));
+    };
+    let credentials = given.credentials.clone().unwrap_or_default();
+    let mut whole = settings.clone();
+    for (member, name) in &credentials {
+        if !is_file_name(name) {
+            return Err(wrong("credentials", format!("{name:?} {NAME_ADVICE}")));
+        }
+        if whole.insert(member.clone(), Value::from(PLACEHOLDER)).is_some() {
+            let message = format!("{member} stands in settings and in credentials: leave it out of settings");
+            return Err(wrong("settings", message));
+        }
+    }
+    parsed(whole).map_err(|message| wrong("settings", message))?;
+    // A secret that was written into the settings would have been read as well as one from a file.
+    if let Some(member) = SECRETS.iter().find(|member| settings.contains_key(**member)) {
+        let message = format!(
+            "{member} is a secret, and definitions are kept for ever: put it into a file of `delivery.credentials` and \
+             name that file in credentials"
+        );
+        return Err(wrong("settings", message));
+    }
+    let settings = Value::Object(settings.clone()).to_string();
+    Ok(DestinationKind::Platform { settings, credentials: credentials.into_iter().collect() })
+}
+
+/// The members of settings that are secrets, of any platform.
+const SECRETS: [&str; 2] = ["access_token", "app_secret"];
+
+/// Opens a platform with its credentials. An error says what to do and holds no secret.
+pub(super) fn open(
+    context: &Context,
+    env: &Env,
+    name: &str,
+    settings: &str,
+    credentials: &[(String, String)],
+) -> Result<Opened, String> {
+    let Ok(Value::Object(mut settings)) = serde_json::from_str(settings) else {
+        return Err("its settings are no JSON object: define it again".to_owned());
+    };
+    let from = &context.config.delivery.credentials;
+    for (member, credential) in credentials {
+        settings.insert(member.clone(), Value::from(read(from, credential)?));
+    }
+    let config = parsed(settings)?;
+    let shadows = folder(context).join(SHADOW_FOLDER);
+    config.open(name, env, &context.egress, &shadows).map_err(|error| error.to_string())
+}
+
+fn parsed(settings: Map<String, Value>) -> Result<PlatformConfig, String> {
+    // The reader's message names members and what they should be; credentials are texts, which it does not repeat.
+    serde_json::from_value(Value::Object(settings))
+        .map_err(|error| format!("settings cannot be used: {error}"))
+}
+
+fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.starts_with('.')
+}
+
+fn read(folder: &str, name: &str) -> Result<String, String> {
+    if folder.is_empty() {
+        return Err(format!(
+            "it needs the credential {name:?}, and `delivery.credentials` names no folder to look for it in"
+        ));
+    }
+    if !is_file_name(name) {
+        return Err(format!("{name:?} {NAME_ADVICE}"));
+    }
+    let path = Path::new(folder).join(name);
+    let failed = |error: String| {
+        format!(
+            "the credential {} cannot be read ({error}): it is a file that the server may read",
+            path.display()
+        )
+    };
+    let length = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
+    if length > CREDENTIAL_BYTES_MAX {
+        return Err(failed(format!("{length} bytes, and {CREDENTIAL_BYTES_MAX} are the limit")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+    // Editors end a file with a line break, which no token has.
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err(failed("it is empty".to_owned())) } else { Ok(text.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_a_file_of_the_folder_and_of_no_other() {
+        let folder = std::env::temp_dir().join(format!("throughline-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("meta-token"), "EAAB\n").unwrap();
+        std::fs::write(folder.join("empty"), "\n").unwrap();
+        std::fs::write(folder.join("long"), "x".repeat(70_000)).unwrap();
+        let from = folder.to_str().unwrap();
+        assert_eq!(read(from, "meta-token").as_deref(), Ok("EAAB"));
+        for name in ["../meta-token", "a/b", "/etc/passwd", ".", "..", ".hidden", ""] {
+            assert!(read(from, name).unwrap_err().contains(NAME_ADVICE), "{name:?}");
+        }
+        for (name, why) in [("empty", "empty"), ("long", "limit"), ("missing", "cannot be read")] {
+            assert!(read(from, name).unwrap_err().contains(why), "{name:?}");
+        }
+        assert!(read("", "meta-token").unwrap_err().contains("delivery.credentials"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

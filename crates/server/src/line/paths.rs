@@ -88,7 +88,6 @@ struct Lines<I> {
 
 impl<I: BufRead> Lines<I> {
     #[expect(clippy::disallowed_methods, reason = "it reads from what ends at the limit of a line")]
-    #[expect(clippy::disallowed_methods, reason = "a line is bounded where it is read")]
     fn next(&mut self) -> Result<Option<String>> {
         self.number += 1;
         let mut line = Vec::new();

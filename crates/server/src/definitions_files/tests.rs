@@ -126,7 +126,7 @@ fn what_is_right_is_read_with_what_is_meant_where_nothing_is_said() {
     assert_eq!(
         of("files"),
         json!({ "type": "ndjson", "class": "marketing", "kinds": ["audience.entered", "audience.exited"],
-                "audiences": [], "identifiers": [], "enabled": true })
+                "audiences": [], "identifiers": [], "events": [], "enabled": true })
     );
     assert_eq!(of("")["window_s"], 86_400);
     assert_eq!(of("")["products"], true);

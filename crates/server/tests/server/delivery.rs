@@ -349,6 +349,8 @@ fn an_erased_person_leaves_dead_letters_and_files_of_destinations_that_are_off()
     }
     let reader = shop.token(&["profile:read"]);
     let profile = shop.lookup(&reader, "user_id", "canary").json()["id"].as_str().unwrap().to_owned();
+    // A lane that closes finishes its file last of all.
+    until("the file is finished", || !finished(&shop).is_empty());
     let before = finished(&shop);
     let text: String = before.iter().map(|(_, text)| text.as_str()).collect();
     assert!(text.contains(&profile) && text.contains("canary") && text.contains("john"), "{text}");

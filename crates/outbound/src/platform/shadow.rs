@@ -178,42 +178,31 @@ impl Shadow {
     pub fn wish(&mut self, wishes: &[Wish]) -> Result<Vec<Change>, ShadowError> {
         self.check(wishes)?;
         self.mend()?;
+        let mut steps = Steps::default();
         let mut changes = Vec::with_capacity(wishes.len());
-        let mut frames = Vec::new();
-        let mut before: Vec<Frame> = Vec::new();
         for wish in wishes {
-            let old = self.frame(&wish.list, wish.person)?;
+            let old = match self.frame(&wish.list, wish.person) {
+                Ok(old) => old,
+                Err(error) => return Err(self.undo(steps, error)),
+            };
             let (new, change) = plan(&old, wish, |row| self.book.is_held_by_another(&old, row));
-            if new.rows != old.rows {
-                // The book is changed at once, so that the next wish of the same call sees what this one takes or leaves.
-                self.book.hold(&old, &new);
-                before.push(old);
-                frames.push(new);
-            }
+            // The next wish of the same call must see what this one takes or leaves.
+            self.step(&mut steps, old, new);
             changes.push(change);
         }
-        match self.file.append(&frames, true) {
-            Ok(places) => {
-                for (frame, place) in frames.iter().zip(places) {
-                    self.book.place(frame, place);
-                }
-                Ok(changes)
-            }
-            Err(error) => {
-                for (old, new) in before.iter().zip(&frames).rev() {
-                    self.book.hold(new, old);
-                }
-                Err(error)
-            }
-        }
+        self.keep(steps, true)?;
+        Ok(changes)
     }
 
     /// Writes down what was heard. Not made durable by itself: what is lost of it is only sent again.
     pub fn heard(&mut self, told: &[Told]) -> Result<(), ShadowError> {
         self.mend()?;
-        let mut frames = Vec::new();
+        let mut steps = Steps::default();
         for one in told {
-            let old = self.frame(&one.list, one.person)?;
+            let old = match self.frame(&one.list, one.person) {
+                Ok(old) => old,
+                Err(error) => return Err(self.undo(steps, error)),
+            };
             let mut new = old.clone();
             new.rows.retain_mut(|(state, _)| match (*state, one.removed, one.added) {
                 (State::Removing, Heard::Done, _) | (State::Adding, _, Heard::Refused) => false,
@@ -223,26 +212,39 @@ impl Shadow {
                 }
                 _ => true,
             });
-            if new.rows != old.rows {
-                self.book.hold(&old, &new);
-                frames.push((old, new));
-            }
+            self.step(&mut steps, old, new);
         }
-        let new: Vec<Frame> = frames.iter().map(|(_, new)| new.clone()).collect();
-        match self.file.append(&new, false) {
+        self.keep(steps, false)?;
+        if self.file.wants_rewrite(self.book.live_bytes()) { self.rewrite() } else { Ok(()) }
+    }
+
+    /// Changes who holds what in memory, to be written down with the others or undone with them.
+    fn step(&mut self, steps: &mut Steps, old: Frame, new: Frame) {
+        if new.rows != old.rows {
+            self.book.hold(&old, &new);
+            steps.old.push(old);
+            steps.new.push(new);
+        }
+    }
+
+    /// Writes steps down. If that fails they are undone.
+    fn keep(&mut self, steps: Steps, sync: bool) -> Result<(), ShadowError> {
+        match self.file.append(&steps.new, sync) {
             Ok(places) => {
-                for (frame, place) in new.iter().zip(places) {
+                for (frame, place) in steps.new.iter().zip(places) {
                     self.book.place(frame, place);
                 }
+                Ok(())
             }
-            Err(error) => {
-                for (old, new) in frames.iter().rev() {
-                    self.book.hold(new, old);
-                }
-                return Err(error);
-            }
+            Err(error) => Err(self.undo(steps, error)),
         }
-        if self.file.wants_rewrite(self.book.live_bytes()) { self.rewrite() } else { Ok(()) }
+    }
+
+    fn undo(&mut self, steps: Steps, error: ShadowError) -> ShadowError {
+        for (old, new) in steps.old.iter().zip(&steps.new).rev() {
+            self.book.hold(new, old);
+        }
+        error
     }
 
     /// What a list amounts to.
@@ -302,6 +304,13 @@ impl Shadow {
             None => Ok(Frame { list: list.to_owned(), person, rows: Vec::new() }),
         }
     }
+}
+
+/// Frames that are about to be written, with those that they replace.
+#[derive(Default)]
+struct Steps {
+    old: Vec<Frame>,
+    new: Vec<Frame>,
 }
 
 /// What a person's rows become by a wish, and what to send for it.

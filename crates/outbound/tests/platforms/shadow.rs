@@ -307,3 +307,24 @@ fn who_leaves_leaves_no_trace() {
     let shadow = Shadow::open(&world.env().disk, &folder(), "meta", 10).unwrap();
     assert_eq!((shadow.summary("buyers").people, shadow.summary("buyers").unsettled), (1, 0));
 }
+
+/// A disk that fails while the second person of a call is read: what the first one gave up is theirs again.
+#[test]
+fn a_call_that_fails_halfway_changes_nothing() {
+    for at in 0..6 {
+        let world = World::new(3, 0);
+        let mut shadow = Shadow::open(&world.env().disk, &folder(), "meta", 10).unwrap();
+        shadow.wish(&[wish(1, &[1, 2]), wish(2, &[2, 3]), wish(3, &[4])]).unwrap();
+        let before = shadow.summary("buyers");
+        world.set_faults(Faults { fail_read: Some(at), ..Faults::default() });
+        let failed = shadow.wish(&[wish(1, &[]), wish(2, &[5]), wish(3, &[])]);
+        world.set_faults(Faults::default());
+        assert!(failed.is_err(), "read {at} did not fail: the test shows nothing");
+        assert_eq!(shadow.summary("buyers"), before, "read {at}");
+        // The shared row stays as long as one of the two is there, and goes with the other.
+        let changes = shadow.wish(&[wish(1, &[])]).unwrap();
+        assert_eq!(changes[0].remove, [row(1)], "read {at}");
+        let changes = shadow.wish(&[wish(2, &[])]).unwrap();
+        assert_eq!(changes[0].remove, [row(2), row(3)], "read {at}");
+    }
+}

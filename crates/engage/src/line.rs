@@ -18,7 +18,7 @@ use model::event::{Event, OrderFact};
 use model::id::{Key, Timestamp};
 use model::line::{
     Bought, CampaignNames, Figures, Ledger, Milestone, Noted, Place, Touch, Trail, Word, Worth, campaign,
-    noted, open_from, reckon, session,
+    changed_from, noted, open_from, reckon, session,
 };
 use model::money::exponent;
 use model::order::{Order, order_key};
@@ -318,8 +318,12 @@ impl Step<'_> {
                 row.0.prune(open, context);
             }
         }
+        let from = edits.iter().filter_map(|(node, edit)| self.changed_at(*node, edit, &people)).min();
+        // Where nobody's figures can change, there is nothing to find.
+        let concerned = if from.is_some() { people } else { BTreeSet::new() };
+        let from = from.map_or(open, |from| changed_from(from).max(open));
         let mut difference = Ledger::default();
-        people.iter().for_each(|profile| difference.merge(&self.line_of(*profile), -1));
+        concerned.iter().for_each(|profile| difference.merge(&self.line_since(*profile, from), -1));
         for (node, edit) in edits {
             if self.state.nodes.get(node).is_none() {
                 continue;
@@ -335,33 +339,61 @@ impl Step<'_> {
                 Edit::Unbuy(order) => trail.unbuy(order),
             }
         }
-        people.iter().for_each(|profile| difference.merge(&self.line_of(*profile), 1));
+        concerned.iter().for_each(|profile| difference.merge(&self.line_since(*profile, from), 1));
         self.post(difference);
+    }
+
+    /// The first instant whose figures an edit can change; `None` if it changes none.
+    fn changed_at(&mut self, node: Key, edit: &Edit, people: &BTreeSet<Key>) -> Option<Timestamp> {
+        let known = |state: &mut State, node: Key, order: Key| {
+            state.trails.get(node).and_then(|row| row.0.bought(order)).map(|bought| bought.at)
+        };
+        match edit {
+            Edit::Touch(touch) => Some(touch.at),
+            Edit::Word(word) => Some(word.at),
+            Edit::Buy(bought) => {
+                let before = known(self.state, node, bought.order);
+                Some(before.map_or(bought.at, |before| before.min(bought.at)))
+            }
+            Edit::Unbuy(order) => known(self.state, node, *order),
+            // What a confirmation tells is told of its order.
+            Edit::Reach(milestone) => {
+                let nodes: Vec<Key> = people.iter().flat_map(|profile| self.trail_nodes(*profile)).collect();
+                nodes.into_iter().filter_map(|node| known(self.state, node, milestone.order)).min()
+            }
+        }
+    }
+
+    /// The nodes of a profile; what trails they have is in memory.
+    fn trail_nodes(&mut self, profile: Key) -> Vec<Key> {
+        let component = self.state.component(profile);
+        let nodes: Vec<Key> =
+            component.into_iter().flat_map(|own| &own.members).map(|own| own.node).collect();
+        for node in &nodes {
+            self.state.trails.get(*node);
+        }
+        nodes
     }
 
     /// What a profile comes to now.
     pub(crate) fn line_of(&mut self, profile: Key) -> Ledger {
+        let (open, _) = open_from(self.now, &self.settings.line);
+        self.line_since(profile, open)
+    }
+
+    /// What a profile comes to from an instant on.
+    fn line_since(&mut self, profile: Key, from: Timestamp) -> Ledger {
         if !self.settings.line.is_on() {
             return Ledger::default();
         }
-        let (open, _) = open_from(self.now, &self.settings.line);
-        let nodes: Vec<Key> = self
-            .state
-            .component(profile)
-            .into_iter()
-            .flat_map(|own| &own.members)
-            .map(|own| own.node)
-            .collect();
-        for node in &nodes {
-            self.state.trails.get(*node);
-        }
+        let nodes = self.trail_nodes(profile);
         self.state.campaigns.get(THE_CAMPAIGNS);
         let trails: Vec<&Trail> =
             nodes.iter().filter_map(|node| Some(&self.state.trails.peek(*node).present()?.0)).collect();
         let nameless = CampaignNames::new();
         let campaigns = self.state.campaigns.peek(THE_CAMPAIGNS).present();
         let names = campaigns.map_or(&nameless, |campaigns| &campaigns.names);
-        reckon(&trails, &self.settings.line, names, open)
+        reckon(&trails, &self.settings.line, names, from)
     }
 
     /// Adds a difference to the figures, and sees to it that they are published.

@@ -19,7 +19,7 @@ mod trail;
 
 pub use figures::{Figures, Ledger, Measure, Place, SCRAP, Span};
 pub use noted::{MAX_CAMPAIGN_BYTES, Noted, campaign, kept_properties, noted, session};
-pub use reckon::{OPEN_US, hour_of, open_from, reckon};
+pub use reckon::{OPEN_US, changed_from, hour_of, open_from, reckon};
 pub use settings::{LineError, LineSettings, MAX_FORMER, MAX_LINE_WINDOW_US, MAX_RATES, NANO, Rate};
 pub use spread::Spread;
 pub use trail::{

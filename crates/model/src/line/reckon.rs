@@ -72,30 +72,38 @@ struct Person<'a> {
     settings: &'a LineSettings,
 }
 
-/// The figures of one person, from the trails of all their nodes. Touches and orders before `open_from` are looked at
-/// and not counted. `names` are those of the campaigns.
-pub fn reckon(
-    trails: &[&Trail],
-    settings: &LineSettings,
-    names: &CampaignNames,
-    open_from: Timestamp,
-) -> Ledger {
+/// From where on figures have to be found again after something that happened at an instant was put in or taken out.
+///
+/// Every rule looks back only: what a touch or an order comes to is said by itself and by what was before it. Whether
+/// somebody paid attention on a day is the only thing that is asked of a whole day, so this is where the day begins.
+pub fn changed_from(at: Timestamp) -> Timestamp {
+    Timestamp(at.0.div_euclid(DAY_US).saturating_mul(DAY_US))
+}
+
+/// The figures of one person from an instant on, from the trails of all their nodes. Touches and orders before it are
+/// looked at and not counted. `names` are those of the campaigns.
+pub fn reckon(trails: &[&Trail], settings: &LineSettings, names: &CampaignNames, from: Timestamp) -> Ledger {
     let mut ledger = Ledger::default();
     if trails.iter().all(|trail| trail.is_empty()) {
         return ledger;
     }
-    let person = Person::of(trails, settings, names);
-    let days = person.touches(open_from, &mut ledger);
-    person.orders(open_from, &days, &mut ledger);
+    let person = Person::of(trails, settings, names, from);
+    let days = person.touches(from, &mut ledger);
+    person.orders(from, &days, &mut ledger);
     ledger
 }
 
 impl<'a> Person<'a> {
-    fn of(trails: &[&'a Trail], settings: &'a LineSettings, names: &CampaignNames) -> Self {
+    fn of(trails: &[&'a Trail], settings: &'a LineSettings, names: &CampaignNames, from: Timestamp) -> Self {
+        let since = from.plus_us(-settings.widest_us());
+        let recent = |trail: &'a Trail| {
+            let before = trail.touches.partition_point(|touch| touch.at < since);
+            trail.touches.get(before..).unwrap_or_default()
+        };
         let mut seen: Vec<Seen<'a>> =
-            Vec::with_capacity(trails.iter().map(|trail| trail.touches.len()).sum());
+            Vec::with_capacity(trails.iter().map(|trail| recent(trail).len()).sum());
         for (node, trail) in trails.iter().enumerate() {
-            seen.extend(trail.touches.iter().map(|touch| Seen { node, touch }));
+            seen.extend(recent(trail).iter().map(|touch| Seen { node, touch }));
         }
         seen.sort_by(|one, other| one.touch.before(other.touch, names));
         // The half hour that somebody spent under two identifiers is one.
@@ -113,11 +121,11 @@ impl<'a> Person<'a> {
     }
 
     /// Counts touches, and what of them is scrap. Gives the days on which the person paid attention.
-    fn touches(&self, open_from: Timestamp, ledger: &mut Ledger) -> BTreeSet<i64> {
+    fn touches(&self, from: Timestamp, ledger: &mut Ledger) -> BTreeSet<i64> {
         let mut days = BTreeSet::new();
         for (index, seen) in self.seen.iter().enumerate() {
             let touch = seen.touch;
-            if touch.at < open_from || !touch.kind.is_shown() {
+            if touch.at < from || !touch.kind.is_shown() {
                 continue;
             }
             if touch.is_attention() {
@@ -208,7 +216,7 @@ impl<'a> Person<'a> {
     }
 
     /// Counts orders. `days`: those on which the person paid attention.
-    fn orders(&self, open_from: Timestamp, days: &BTreeSet<i64>, ledger: &mut Ledger) {
+    fn orders(&self, from: Timestamp, days: &BTreeSet<i64>, ledger: &mut Ledger) {
         let mut paid = BTreeSet::new();
         // The same order under two of the person's identifiers is one; the one that counts comes first.
         let mut counted: Vec<(&Bought, Worth)> = Vec::new();
@@ -219,7 +227,7 @@ impl<'a> Person<'a> {
             }
         }
         let times: BTreeSet<Timestamp> = counted.iter().map(|(bought, _)| bought.at).collect();
-        for (bought, worth) in counted.into_iter().filter(|(bought, _)| bought.at >= open_from) {
+        for (bought, worth) in counted.into_iter().filter(|(bought, _)| bought.at >= from) {
             let touches = self.seen.iter().map(|seen| seen.touch);
             let credited = last_touch(touches, bought.at, self.settings.at(bought.at));
             let place =

@@ -38,7 +38,9 @@ impl Engage {
         step.from_server = event.from_server;
         step.message = event.dedup_key;
         let Some(node) = step.resolve(&event) else { return };
-        step.outcome.subject = step.profile_of(node).map(|whole| Subject { whole, part: node });
+        let named = event.identifiers.as_slice().iter().position(|one| one.key == node);
+        let named = named.and_then(|index| u8::try_from(index).ok());
+        step.outcome.subject = step.profile_of(node).map(|whole| Subject { whole, part: node, named });
         let at = event.clamped_at(record.received_at, MAX_AGE_US);
         step.take(&event, node, at);
     }
@@ -130,6 +132,8 @@ impl Machine for Engage {
     type Answer = Answer;
 
     const RULES_VERSION: u32 = crate::RULES_VERSION;
+    // A back-fill must not bring back what somebody did before they were erased.
+    const HISTORY_KINDS: &'static [u16] = &[crate::effect::ERASED];
     const VIEW_TABLES: &'static [TableId] =
         &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS];
 

@@ -90,6 +90,6 @@ fn put(appender: &mut engine::feed::Appender, position: u64, effects: bool) {
         let id = EffectId { position: Position(position), ordinal: 0 };
         appender.effect(&IssuedEffect { id, issued_at: Timestamp(0), effect });
     } else {
-        appender.event(Position(position), Subject { whole: key, part: Key(key.0 ^ 1) });
+        appender.event(Position(position), Subject { whole: key, part: Key(key.0 ^ 1), named: Some(0) });
     }
 }

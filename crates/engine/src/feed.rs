@@ -14,14 +14,21 @@
 //!
 //! **The feed never** slows the loop for a reader, knows what an effect means, or gives an item before its frame is
 //! applied.
+//!
+//! Followers see what retention leaves them. Which events were accepted before that, and under which key each was
+//! counted, stays known as far back as the log reaches ([`Feed::history`]): a new audience counts old events.
 
 mod appender;
 mod chunk;
+mod condense;
 mod cursor;
 mod error;
 mod forget;
+mod head;
+mod history;
 mod open;
 mod renew;
+mod retain;
 mod segment;
 mod writer;
 
@@ -29,6 +36,7 @@ pub use appender::Appender;
 pub use chunk::EVENT_ORDINAL;
 pub use cursor::Cursor;
 pub use error::FeedError;
+pub use history::{HistoryBatch, HistoryItem, Kept, Part};
 pub use open::{FeedReport, Feeding, open};
 pub use renew::renew_identity;
 pub use writer::Writer;
@@ -38,6 +46,7 @@ use forget::Forgetting;
 use model::id::{EffectId, Key, Position, Timestamp};
 use segment::{Seals, Segment};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +75,8 @@ pub enum What {
     Event {
         /// The part of the subject that it was counted under, e.g. a node.
         part: Key,
+        /// Which of the keys that the record names that is; see [`Subject::named`](crate::Subject::named).
+        named: Option<u8>,
     },
     /// An effect was issued.
     Effect {
@@ -115,6 +126,9 @@ pub struct FeedOptions {
     pub waiting_bytes_max: usize,
     /// How long a frame may wait for room, at most.
     pub room_wait_ms: u64,
+    /// Effects that stay known as long as the log reaches: the machine's to say, see
+    /// [`Machine::HISTORY_KINDS`](crate::Machine::HISTORY_KINDS).
+    pub history_kinds: &'static [u16],
 }
 
 impl Default for FeedOptions {
@@ -126,6 +140,7 @@ impl Default for FeedOptions {
             block_bytes: 64 << 10,
             waiting_bytes_max: 16 << 20,
             room_wait_ms: 5,
+            history_kinds: &[],
         }
     }
 }
@@ -137,6 +152,9 @@ pub struct Bounds {
     pub identity: u64,
     /// Items before this position are gone.
     pub start: Position,
+    /// Of what was accepted before this position nothing is known: either the log does not reach back so far, or the
+    /// feed began anew since.
+    pub history: Position,
     /// Every item before this position can be read.
     pub complete: Position,
     /// Log time of the last frame.
@@ -165,6 +183,8 @@ pub struct FeedStats {
     pub disk_bytes: u64,
     /// Files.
     pub segments: u64,
+    /// Bytes of what is left of older items, beside [`Self::disk_bytes`].
+    pub history_bytes: u64,
     /// Bytes that wait to be written.
     pub waiting_bytes: u64,
     /// Everything before this position is synced.
@@ -204,6 +224,12 @@ struct State {
     tail_bytes: usize,
     /// On disk, oldest first. The last one may be open.
     segments: Vec<Segment>,
+    /// What is known of older items, up to where the segments begin; oldest first.
+    history: Vec<Segment>,
+    /// Of what was before nothing is known.
+    history_start: Position,
+    /// Files that do not count any more, to be removed.
+    lost: Vec<PathBuf>,
     /// Counts the times the feed began anew: what was at work before then is not what counts.
     epoch: u64,
     /// Files of the past are to be removed.
@@ -227,8 +253,19 @@ impl State {
         self.tail.clear();
         self.tail_bytes = 0;
         self.segments.clear();
+        // What lay between is not known.
+        self.history.clear();
+        self.history_start = self.complete;
         self.sweep = true;
         self.stats.gaps += 1;
+    }
+
+    /// A file that ends here cannot be read, so nothing is known any more of what was before.
+    fn lose_history(&mut self, until: Position, error: &FeedError) {
+        tracing::error!(error = %error, from = until.0, "new audiences count what happened from here on");
+        let kept = self.history.partition_point(|file| file.head.first < until);
+        self.lost.extend(self.history.drain(..kept).map(|file| file.path));
+        self.history_start = self.history_start.max(until);
     }
 }
 
@@ -260,6 +297,7 @@ impl Feed {
         Bounds {
             identity: state.identity,
             start: state.start,
+            history: state.history_start,
             complete: state.complete,
             log_time: state.log_time,
         }
@@ -271,6 +309,7 @@ impl Feed {
         FeedStats {
             disk_bytes: state.segments.iter().map(|segment| segment.bytes).sum(),
             segments: state.segments.len() as u64,
+            history_bytes: state.history.iter().map(|file| file.bytes).sum(),
             waiting_bytes: state.tail_bytes as u64,
             synced: state.synced,
             ..state.stats
@@ -414,20 +453,8 @@ fn find(state: &State, from: Place) -> Found {
         .segments
         .partition_point(|segment| segment.blocks.last().is_some_and(|block| block.last < from));
     for segment in state.segments.iter().skip(index) {
-        let index = segment.blocks.partition_point(|block| block.last < from);
-        let block = segment.blocks.iter().skip(index).find(|block| block.items > 0 && block.last >= from);
-        if let Some(block) = block {
-            // Only what a read needs: the index of a large feed is large.
-            let segment = Segment {
-                path: segment.path.clone(),
-                file: Arc::clone(&segment.file),
-                head: segment.head.clone(),
-                blocks: Vec::new(),
-                bytes: segment.bytes,
-                closed: segment.closed,
-                whole: segment.whole,
-            };
-            return Found::Block(Box::new(segment), *block);
+        if let Some(block) = segment.block_from(from) {
+            return Found::Block(Box::new(segment.handle()), *block);
         }
     }
     let index = state.tail.partition_point(|chunk| chunk.last.map_or(chunk.first, Place::of) < from);

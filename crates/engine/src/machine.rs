@@ -49,6 +49,9 @@ pub struct Subject {
     /// The part of it that the event was counted under, e.g. a node. The feed stores it beside the profile: a back-fill
     /// that reads old events needs to know it.
     pub part: Key,
+    /// Which of the keys that the record itself names the part is, in the order in which they stand there; `None` where
+    /// it is none of them. What is known of events of long ago is this number, because a key takes 16 bytes.
+    pub named: Option<u8>,
 }
 
 impl<C> Default for Outcome<C> {
@@ -88,6 +91,10 @@ pub trait Machine: Send + 'static {
     /// Changes whenever `apply` could answer differently than before for the same log. A new version is announced by
     /// a record, and holds from that record on.
     const RULES_VERSION: u32;
+
+    /// Effects that whoever reads old events has to know of, e.g. who was erased. The feed keeps these, beside which
+    /// events were accepted, for as long as the log reaches.
+    const HISTORY_KINDS: &'static [u16] = &[];
 
     /// Tables whose rows [`Machine::load_view`] must see before the shard answers.
     const VIEW_TABLES: &'static [TableId];

@@ -201,7 +201,7 @@ fn open_feed<M: Machine>(
         progress.next_position,
         progress.log_time,
         options.log.keyring.clone(),
-        options.feed.clone(),
+        FeedOptions { history_kinds: M::HISTORY_KINDS, ..options.feed.clone() },
     )?;
     if found.report.began_anew {
         let position = progress.next_position.0;

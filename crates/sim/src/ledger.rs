@@ -164,7 +164,7 @@ impl Machine for Ledger {
             outcome.effect(ALARM, key, account.balance.to_le_bytes().to_vec());
         }
         let part = Key(u128::from(transfer.message));
-        outcome.subject = Some(engine::Subject { whole: key, part });
+        outcome.subject = Some(engine::Subject { whole: key, part, named: None });
         outcome.changes.push((key, account.balance));
         outcome.reply = Some(account.balance.to_le_bytes().to_vec());
         Self::set_timer(outcome, key, record.received_at);

@@ -136,6 +136,7 @@ impl<S: Subject> Scenario<S> {
                 block_bytes: 200 + seed.below(800) as usize,
                 waiting_bytes_max: usize::MAX,
                 room_wait_ms: 0,
+                ..FeedOptions::default()
             },
         };
         Self {

@@ -127,7 +127,7 @@ impl Fold {
         self.timers.insert((received_at.plus_us(TIMER_US), subject));
         // An event's own item is the last of its record, whatever its effects.
         let id = EffectId { position, ordinal: u32::MAX };
-        let what = What::Event { part: Key(u128::from(transfer.message)) };
+        let what = What::Event { part: Key(u128::from(transfer.message)), named: None };
         self.truth.feed.push(Item { id, at: self.log_time, subject, what });
     }
 

@@ -29,7 +29,7 @@ impl Appender {
     /// An event was accepted.
     #[inline]
     pub fn event(&mut self, position: Position, subject: Subject) {
-        self.packer.event(position, subject.whole, subject.part);
+        self.packer.event(position, subject);
     }
 
     /// An effect was issued.

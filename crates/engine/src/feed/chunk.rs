@@ -2,9 +2,11 @@
 //!
 //! An item is the distance of its position from the item before (varint), a tag (varint: 0 for an accepted event, else
 //! the effect's kind plus 1), for effects the ordinal (varint), the subject (16 bytes), and then the part (16 bytes) of
-//! an event or the body (length, bytes) of an effect. All items of a frame share its log time.
+//! an event and its number among the keys of the record (a byte), or the body (length, bytes) of an effect. All items of
+//! a frame share its log time.
 
 use super::{Item, Place, What};
+use crate::machine::Subject;
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::id::{EffectId, Key, Position, Timestamp};
 
@@ -12,6 +14,10 @@ use model::id::{EffectId, Key, Position, Timestamp};
 pub(super) const CHUNK_HEAD_BYTES: usize = 32;
 /// The ordinal of an event's own item: it stands behind the effects of its record.
 pub const EVENT_ORDINAL: u32 = u32::MAX;
+/// Stored instead of a number where the part is none of the keys that the record names.
+pub(super) const NOT_NAMED: u8 = u8::MAX;
+/// No number is larger.
+pub(super) const NAMED_MAX: u8 = 0xF0;
 
 /// Packed items, in order.
 #[derive(Debug)]
@@ -105,8 +111,9 @@ pub(super) fn read_items(
         let item = if tag == 0 {
             let subject = Key(decoder.u128()?);
             let part = Key(decoder.u128()?);
+            let named = Some(decoder.u8()?).filter(|number| *number <= NAMED_MAX);
             let id = EffectId { position, ordinal: EVENT_ORDINAL };
-            Item { id, at, subject, what: What::Event { part } }
+            Item { id, at, subject, what: What::Event { part, named } }
         } else {
             let kind = u16::try_from(tag - 1).map_err(|_| DecodeError::Overlong)?;
             let ordinal = u32::try_from(decoder.varint()?).map_err(|_| DecodeError::Overlong)?;
@@ -125,7 +132,7 @@ pub(super) struct Packer {
     first: Option<Place>,
     last: Option<EffectId>,
     items: u32,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Packer {
@@ -137,28 +144,37 @@ impl Packer {
         self.bytes.len()
     }
 
+    pub(super) fn items(&self) -> u32 {
+        self.items
+    }
+
+    pub(super) fn last_position(&self) -> Option<Position> {
+        self.last.map(|last| last.position)
+    }
+
     /// An event was accepted.
     #[inline]
-    pub(super) fn event(&mut self, position: Position, subject: Key, part: Key) {
+    pub(super) fn event(&mut self, position: Position, subject: Subject) {
+        let Subject { whole, part, named } = subject;
+        let named = named.filter(|number| *number <= NAMED_MAX).unwrap_or(NOT_NAMED);
         let distance = self.step(EffectId { position, ordinal: EVENT_ORDINAL });
         // One write for the common case: both varints are a byte.
         if distance < 0x80 {
-            let mut item = [0_u8; 34];
+            let mut item = [named; 35];
             let (head, keys) = item.split_at_mut(2);
-            if let Some(first) = head.first_mut() {
-                *first = distance as u8;
-            }
-            let (whole, own) = keys.split_at_mut(16);
-            whole.copy_from_slice(&subject.0.to_le_bytes());
-            own.copy_from_slice(&part.0.to_le_bytes());
+            head.copy_from_slice(&[distance as u8, 0]);
+            let (first, rest) = keys.split_at_mut(16);
+            first.copy_from_slice(&whole.0.to_le_bytes());
+            rest.split_at_mut(16).0.copy_from_slice(&part.0.to_le_bytes());
             self.bytes.extend_from_slice(&item);
             return;
         }
         let mut encoder = Encoder(&mut self.bytes);
         encoder.varint(distance);
         encoder.varint(0);
-        encoder.u128(subject.0);
+        encoder.u128(whole.0);
         encoder.u128(part.0);
+        encoder.u8(named);
     }
 
     /// An effect was issued.
@@ -172,7 +188,8 @@ impl Packer {
         encoder.bytes(body);
     }
 
-    fn step(&mut self, id: EffectId) -> u64 {
+    /// Takes note of the next item. Gives how far its position is from the one before.
+    pub(super) fn step(&mut self, id: EffectId) -> u64 {
         let before = self.last.map_or(id.position, |last| last.position);
         self.first.get_or_insert(Place::of(id));
         self.last = Some(id);

@@ -30,6 +30,17 @@ pub enum FeedError {
         /// Where.
         offset: u64,
     },
+    /// A file of the feed's history is damaged. Followers do not need it; what happened before it ends is not known any
+    /// more to whoever counts old events.
+    #[error(
+        "the file {file} of the feed's history is damaged at byte {offset}: new audiences count what happened behind it"
+    )]
+    HistoryDamaged {
+        /// Which.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
     /// A file is sealed with a key that is not in the keyring.
     #[error("the feed is sealed with key {key_id}, which is not in the keyring: put the key back")]
     NoKey {
@@ -56,6 +67,7 @@ impl FeedError {
             Self::BadCursor => "bad_cursor",
             Self::Gone { .. } => "cursor_gone",
             Self::Damaged { .. } => "feed_damaged",
+            Self::HistoryDamaged { .. } => "feed_history_damaged",
             Self::NoKey { .. } => "feed_no_key",
             Self::DiskFull => "feed_disk_full",
             Self::Io { .. } => "feed_io",

@@ -2,10 +2,13 @@
 //!
 //! What is behind the checkpoint is cut: the replay makes it again. A file's blocks count up to where the next file
 //! begins, so a cut that a crash undid does no harm. If what is left does not reach the checkpoint exactly, the feed
-//! begins anew there.
+//! begins anew there. The history counts up to where the feed's files begin; what was condensed of a file that is there
+//! still, or that the replay makes again, is cut too. If it does not reach so far, it begins where the feed does.
 
-use super::segment::{Seals, Segment, first_of};
-use super::{Appender, Feed, FeedError, FeedOptions, Shared, State, Writer};
+use super::head::Holds;
+use super::segment::{Seals, Segment};
+use super::writer::TEMPORARY;
+use super::{Appender, Feed, FeedError, FeedOptions, Shared, State, Writer, history};
 use env::{Env, OpenMode};
 use eventlog::Keyring;
 use model::codec::{Decoder, Encoder};
@@ -35,6 +38,8 @@ pub struct Feeding {
 pub struct FeedReport {
     /// Items before this position are gone.
     pub start: Position,
+    /// Of what was accepted before this position nothing is known.
+    pub history: Position,
     /// The files did not reach the checkpoint, so older cursors are refused. Not set where nothing ever was.
     pub began_anew: bool,
 }
@@ -52,18 +57,33 @@ pub fn open(
     let made = env.disk.create_directory(directory);
     made.map_err(FeedError::io("the feed's folder could not be made"))?;
     let (identity, fresh) = identity(env, directory)?;
-    let mut segments = Vec::new();
+    let (mut segments, mut history) = (Vec::new(), Vec::new());
     if !fresh {
-        segments = whole_run(scan_all(env, directory, identity)?, next)?;
+        segments = whole_run(scan_all(env, directory, identity, Holds::Items)?, next)?;
+        history = scan_all(env, directory, identity, Holds::History)?;
     }
     let reaches = segments.last().is_some_and(|last| last.complete() == next);
     if !reaches {
         segments.clear();
     }
-    remove_others(env, directory, &segments)?;
     let start = segments.first().map_or(next, |first| first.head.first);
-    let state =
-        State { identity, start, complete: next, log_time, synced: next, segments, ..State::default() };
+    trim(&seals, directory, &mut history, start)?;
+    let history = whole_run(history, start)?;
+    // Retention may have let every file go.
+    let began_anew = !reaches && history.is_empty() && next > Position(0);
+    let history_start = history.first().map_or(start, |first| first.head.first);
+    remove_others(env, directory, segments.iter().chain(&history))?;
+    let state = State {
+        identity,
+        start,
+        complete: next,
+        log_time,
+        synced: next,
+        segments,
+        history,
+        history_start,
+        ..State::default()
+    };
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
         arrived: Condvar::new(),
@@ -73,12 +93,11 @@ pub fn open(
         seals,
         options,
     });
-    let began_anew = !reaches && next > Position(0);
     Ok(Feeding {
         feed: Feed { shared: Arc::clone(&shared) },
         appender: Appender::new(Arc::clone(&shared), next, log_time),
         writer: Writer::new(shared, directory.to_owned(), next),
-        report: FeedReport { start, began_anew },
+        report: FeedReport { start, history: history_start, began_anew },
     })
 }
 
@@ -139,19 +158,20 @@ fn decode_identity(bytes: &[u8]) -> Option<u64> {
     (sound && version == IDENTITY_VERSION).then_some(identity)
 }
 
-/// Every file of this feed, by where it begins. What blocks hold is only looked at in the last one: the others were
-/// synced before the next was begun.
-fn scan_all(env: &Env, directory: &Path, identity: u64) -> Result<Vec<Segment>, FeedError> {
+/// Every file of one kind of this feed, by where it begins. What blocks hold is only looked at in the last one: the
+/// others were synced before the next was begun.
+fn scan_all(env: &Env, directory: &Path, identity: u64, holds: Holds) -> Result<Vec<Segment>, FeedError> {
     let names = env.disk.list(directory).map_err(FeedError::io("the feed's folder could not be listed"))?;
-    let mut names: Vec<String> = names.into_iter().filter(|name| first_of(name).is_some()).collect();
+    let mut names: Vec<String> = names.into_iter().filter(|name| holds.first_of(name).is_some()).collect();
     names.sort();
     let mut segments = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let last = index + 1 == names.len();
         let path = directory.join(name);
         let scanned = Segment::scan(&*env.disk, &path, last)?;
-        match scanned.filter(|segment| segment.head.identity == identity) {
-            Some(segment) if Some(segment.head.first) == first_of(name) => segments.push(segment),
+        let ours = |segment: &Segment| segment.head.identity == identity && segment.head.holds == holds;
+        match scanned.filter(ours) {
+            Some(segment) if Some(segment.head.first) == holds.first_of(name) => segments.push(segment),
             // A file that was being made when the power went holds nothing, and one of another feed nothing of ours.
             _ => tracing::warn!(file = name, "a file of the feed is torn or foreign and is removed"),
         }
@@ -178,11 +198,35 @@ fn whole_run(mut segments: Vec<Segment>, end: Position) -> Result<Vec<Segment>, 
     Ok(kept)
 }
 
+/// Writes the newest file of the history anew where one of its blocks holds something at or behind its end: what was
+/// condensed does not end where checkpoints stand.
+fn trim(seals: &Seals, directory: &Path, files: &mut [Segment], end: Position) -> Result<(), FeedError> {
+    let Some(last) = files.iter_mut().rev().find(|file| file.head.first < end) else { return Ok(()) };
+    if last.complete() <= end || last.blocks.iter().any(|block| block.complete == end) {
+        return Ok(());
+    }
+    match history::rewrite(seals, last, end, &|_| true, &directory.join(TEMPORARY)) {
+        Ok(Some(fresh)) => *last = fresh,
+        Ok(None) => {}
+        // It ends too early then, and goes.
+        Err(error @ (FeedError::HistoryDamaged { .. } | FeedError::NoKey { .. })) => {
+            tracing::error!(error = %error, "the newest part of the feed's history cannot be read");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// Removes every file that is not kept, durably: one that came back later would look like a part of the feed.
-fn remove_others(env: &Env, directory: &Path, kept: &[Segment]) -> Result<(), FeedError> {
+fn remove_others<'s>(
+    env: &Env,
+    directory: &Path,
+    kept: impl Iterator<Item = &'s Segment>,
+) -> Result<(), FeedError> {
     let failed = FeedError::io("a file of the feed could not be removed");
     let names = env.disk.list(directory).map_err(&failed)?;
-    let is_kept = |name: &str| kept.iter().any(|segment| segment.name() == name);
+    let kept: std::collections::BTreeSet<String> = kept.map(Segment::name).collect();
+    let is_kept = |name: &str| kept.contains(name);
     let goes = |name: &&String| name.as_str() != IDENTITY && !is_kept(name);
     let mut removed = false;
     for name in names.iter().filter(goes) {

@@ -1,8 +1,8 @@
 //! Gives the files of a feed another identity, so that the cursors of before are refused.
 
 use super::FeedError;
+use super::head::{FILE_HEAD_BYTES, FileHead, is_file_name};
 use super::open::{make_identity, read_identity};
-use super::segment::{FILE_HEAD_BYTES, FileHead, first_of};
 use env::{Env, OpenMode};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub fn renew_identity(env: &Env, directory: &Path) -> Result<(), FeedError> {
     let Some(former) = read_identity(env, directory)? else { return Ok(()) };
     let identity = make_identity(env, directory)?;
     let names = env.disk.list(directory).map_err(&failed)?;
-    for name in names.iter().filter(|name| first_of(name).is_some()) {
+    for name in names.iter().filter(|name| is_file_name(name)) {
         let file = env.disk.open(&directory.join(name), OpenMode::ReadWrite).map_err(&failed)?;
         let mut bytes = [0; FILE_HEAD_BYTES];
         let is_long = file.len().map_err(&failed)? >= FILE_HEAD_BYTES as u64;

@@ -1,6 +1,7 @@
-//! Files of the feed. The format, version 1, is described in `docs/format-feed.md`.
+//! Files of the feed, made of blocks. The format is described in `docs/format-feed.md`.
 
 use super::chunk::{Chunk, each_chunk, read_items};
+use super::head::{FILE_HEAD_BYTES, FORMAT_VERSION, FileHead, Holds, SALT_BYTES};
 use super::{FeedError, Item, Place};
 use env::{Disk, DiskFile, Env, OpenMode};
 use eventlog::Keyring;
@@ -10,71 +11,10 @@ use model::seal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const MAGIC: &[u8; 6] = b"TLFEED";
-const FORMAT_VERSION: u8 = 1;
-/// Bytes of a file's head.
-pub(super) const FILE_HEAD_BYTES: usize = 48;
 /// Bytes of a block's head.
 pub(super) const BLOCK_HEAD_BYTES: usize = 64;
 /// No block is larger; one that says so is damage.
 pub(super) const BLOCK_BYTES_MAX: usize = 64 << 20;
-const SALT_BYTES: usize = 8;
-const PREFIX: &str = "feed-";
-const SUFFIX: &str = ".log";
-
-/// The name of the file that begins at a position.
-pub(super) fn file_name(first: Position) -> String {
-    format!("{PREFIX}{:020}{SUFFIX}", first.0)
-}
-
-/// The position that a file's name says it begins at.
-pub(super) fn first_of(name: &str) -> Option<Position> {
-    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok().map(Position)
-}
-
-/// What a file's head says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileHead {
-    pub(super) identity: u64,
-    /// Every item from here on, up to the last block's watermark, is in this file.
-    pub(super) first: Position,
-    /// 0 is in clear.
-    pub(super) key_id: u32,
-    pub(super) salt: [u8; SALT_BYTES],
-}
-
-impl FileHead {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(FILE_HEAD_BYTES);
-        bytes.extend_from_slice(MAGIC);
-        let mut encoder = Encoder(&mut bytes);
-        encoder.u8(FORMAT_VERSION);
-        encoder.u8(0);
-        encoder.u64(self.identity);
-        encoder.u64(self.first.0);
-        encoder.u32(self.key_id);
-        bytes.extend_from_slice(&self.salt);
-        bytes.resize(FILE_HEAD_BYTES - 4, 0);
-        let check = crc32c::crc32c(&bytes);
-        Encoder(&mut bytes).u32(check);
-        bytes
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (content, check) = bytes.split_at_checked(FILE_HEAD_BYTES - 4)?;
-        let mut decoder = Decoder::new(content);
-        if decoder.take(6).ok()? != MAGIC || decoder.u8().ok()? != FORMAT_VERSION {
-            return None;
-        }
-        decoder.u8().ok()?;
-        let identity = decoder.u64().ok()?;
-        let first = Position(decoder.u64().ok()?);
-        let key_id = decoder.u32().ok()?;
-        let salt = decoder.take(SALT_BYTES).ok()?.try_into().ok()?;
-        let sound = Decoder::new(check).u32().ok()? == crc32c::crc32c(content);
-        sound.then_some(Self { identity, first, key_id, salt })
-    }
-}
 
 /// One block, as the index in memory knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +130,11 @@ impl Seals {
         Ok((keyring.active, salt))
     }
 
+    /// Whether the key that a file is sealed with is there.
+    pub(super) fn can_open(&self, head: &FileHead) -> bool {
+        head.key_id == 0 || self.secret(head.key_id).is_ok()
+    }
+
     fn secret(&self, key_id: u32) -> Result<&[u8; seal::SECRET_BYTES], FeedError> {
         let keys = self.keyring.as_ref().map(|keyring| &keyring.keys);
         keys.and_then(|keys| keys.get(&key_id)).ok_or(FeedError::NoKey { key_id })
@@ -240,12 +185,13 @@ impl Segment {
     pub(super) fn create(
         seals: &Seals,
         path: PathBuf,
+        holds: Holds,
         identity: u64,
         first: Position,
     ) -> Result<Self, FeedError> {
         let disk = &seals.env.disk;
         let (key_id, salt) = seals.fresh()?;
-        let head = FileHead { identity, first, key_id, salt };
+        let head = FileHead { holds, identity, first, key_id, salt };
         if disk.exists(&path) {
             disk.remove(&path).map_err(FeedError::io("an old file of the feed could not be removed"))?;
         }
@@ -320,6 +266,44 @@ impl Segment {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Puts a file that was written under another name in its place, durably. Nothing more is written to it.
+    pub(super) fn put_in_place(mut self, seals: &Seals, path: &Path) -> Result<Self, FeedError> {
+        self.sync()?;
+        let renamed = seals.env.disk.rename(&self.path, path);
+        renamed.map_err(FeedError::io("a rewritten file of the feed could not be put in place"))?;
+        if let Some(directory) = path.parent() {
+            let synced = seals.env.disk.sync_directory(directory);
+            synced.map_err(FeedError::io("the feed's folder could not be synced"))?;
+        }
+        path.clone_into(&mut self.path);
+        (self.closed, self.whole) = (true, true);
+        Ok(self)
+    }
+
+    /// The same file without its index, which of a large feed is large: enough to read a block of it.
+    pub(super) fn handle(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+            head: self.head.clone(),
+            blocks: Vec::new(),
+            bytes: self.bytes,
+            closed: self.closed,
+            whole: self.whole,
+        }
+    }
+
+    /// Whether both are the same file, and not one that was put in the place of the other.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
+    /// The first block that holds anything from a place on.
+    pub(super) fn block_from(&self, from: Place) -> Option<&BlockRef> {
+        let index = self.blocks.partition_point(|block| block.last < from);
+        self.blocks.iter().skip(index).find(|block| block.items > 0 && block.last >= from)
     }
 
     pub(super) fn name(&self) -> String {

@@ -1,11 +1,14 @@
 //! Seeded lives of a feed: frames, checkpoints, crashes, faults, readers, erasures. The oracle is a function from a
 //! position to the items of its record: it shares nothing with the feed but the types.
 
+use super::head::Holds;
 use super::*;
 use crate::machine::{Effect, IssuedEffect, Subject};
 use env::seeded::{Faults, Seed, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+mod history;
 
 const FOLDER: &str = "/data/feed";
 const SUBJECTS: u64 = 9;
@@ -32,7 +35,8 @@ fn items_of(position: u64, at: Timestamp) -> Vec<Item> {
     }
     if !seed.one_in(4) {
         let id = EffectId { position: Position(position), ordinal: EVENT_ORDINAL };
-        items.push(Item { id, at, subject, what: What::Event { part } });
+        let named = (!seed.one_in(4)).then(|| seed.below(3) as u8);
+        items.push(Item { id, at, subject, what: What::Event { part, named } });
     }
     items
 }
@@ -41,7 +45,7 @@ fn concerned(item: &Item, key: Key) -> bool {
     let inside = |body: &[u8]| body.windows(16).any(|window| window == key.0.to_le_bytes());
     item.subject == key
         || match &item.what {
-            What::Event { part } => *part == key,
+            What::Event { part, .. } => *part == key,
             What::Effect { body, .. } => inside(body),
         }
 }
@@ -62,6 +66,10 @@ struct Life {
     /// Somebody was told that a disk failed: the feed may begin anew.
     excused: bool,
     retains: bool,
+    /// The log begins here.
+    log_first: u64,
+    /// Whoever reads the history.
+    looking_back: history::LookingBack,
     /// What a follower has, and where it stands.
     followed: Vec<Item>,
     followed_from: Place,
@@ -81,12 +89,13 @@ impl Life {
         let mut seed = Seed::new(number ^ 0xFEED);
         let retains = number.is_multiple_of(3);
         let options = FeedOptions {
-            retention_age_us: None,
-            retention_bytes: if retains { 2_000 + seed.below(3_000) } else { u64::MAX },
+            retention_age_us: (retains && seed.one_in(2)).then_some(20),
+            retention_bytes: if retains { 1_000 + seed.below(3_000) } else { u64::MAX },
             segment_bytes: 600 + seed.below(2_000),
             block_bytes: 100 + seed.below(600) as usize,
             waiting_bytes_max: usize::MAX,
             room_wait_ms: 0,
+            history_kinds: &history::KINDS,
         };
         let keys = BTreeMap::from([(4, [9; 32])]);
         Self {
@@ -103,6 +112,8 @@ impl Life {
             options,
             excused: false,
             retains,
+            log_first: 0,
+            looking_back: history::LookingBack::default(),
             followed: Vec::new(),
             followed_from: Place::default(),
             cursor: None,
@@ -160,9 +171,9 @@ impl Life {
 
     fn step(&mut self) {
         let Some(feeding) = &mut self.feeding else { return self.start() };
-        match self.seed.below(40) {
+        match self.seed.below(44) {
             0..=11 => {
-                self.now += self.seed.below(5) as i64;
+                self.now += if self.seed.one_in(20) { 50 } else { self.seed.below(5) as i64 };
                 let frame = Frame { first: self.next, count: self.seed.below(6), at: Timestamp(self.now) };
                 self.next += frame.count;
                 apply(&mut feeding.appender, &frame);
@@ -190,6 +201,8 @@ impl Life {
             35 | 36 => self.erase(),
             37 => self.fault(),
             38 => self.crash(),
+            39..=41 => self.look_back(),
+            42 => self.trim_log(),
             _ => self.check(),
         }
         if self.world.is_off() {
@@ -257,6 +270,9 @@ impl Life {
     /// What was asked to be forgotten may be gone; everything else must be there, once, in order.
     fn same(&self, found: &[Item], expected: &[Item], what: &str) {
         let may_go = |item: &Item| {
+            if history::is_kept(item) {
+                return false;
+            }
             let mut erased = self.erased.iter();
             erased.any(|(key, before)| item.id.position.0 < *before && concerned(item, Key(u128::from(*key))))
         };
@@ -301,9 +317,12 @@ impl Life {
             self.rewritten += feed.stats().rewritten_segments;
             let left = found
                 .iter()
+                .filter(|item| !history::is_kept(item))
                 .find(|item| item.id.position.0 < before && concerned(item, Key(u128::from(key))));
             assert_eq!(left, None, "seed {}: somebody erased is still there", self.number);
+            self.check_forgotten(key, before);
         }
+        self.check_history();
     }
 }
 
@@ -311,7 +330,9 @@ fn apply(appender: &mut Appender, frame: &Frame) {
     for position in frame.first..frame.first + frame.count {
         for Item { id, at, subject, what } in items_of(position, frame.at) {
             match what {
-                What::Event { part } => appender.event(id.position, Subject { whole: subject, part }),
+                What::Event { part, named } => {
+                    appender.event(id.position, Subject { whole: subject, part, named });
+                }
                 What::Effect { kind, body } => {
                     let effect = Effect { kind, subject, body };
                     appender.effect(&IssuedEffect { id, issued_at: at, effect });
@@ -325,6 +346,7 @@ fn apply(appender: &mut Appender, frame: &Frame) {
 #[test]
 fn every_item_is_there_once_and_in_order_through_1500_lives() {
     let (mut gone, mut crashes, mut rewritten, mut checkpoints, mut followed) = (0, 0, 0, 0, 0);
+    let (mut condensed, mut looked_back) = (0, 0);
     for number in 0..1_500 {
         let mut life = Life::new(number);
         for _ in 0..250 {
@@ -335,12 +357,15 @@ fn every_item_is_there_once_and_in_order_through_1500_lives() {
         rewritten += life.rewritten;
         checkpoints += u64::from(life.checkpoint > 0);
         followed += life.followed.len();
+        condensed += life.looking_back.condensed;
+        looked_back += life.looking_back.rounds;
     }
     // A life in which nothing happens proves nothing.
     assert!(
         gone > 50 && crashes > 1_000 && rewritten > 50 && checkpoints > 1_000 && followed > 10_000,
         "gone {gone}, crashes {crashes}, rewritten {rewritten}, checkpoints {checkpoints}, followed {followed}"
     );
+    assert!(condensed > 5_000 && looked_back > 500, "condensed {condensed}, looked back {looked_back}");
 }
 
 #[test]
@@ -418,9 +443,9 @@ fn damage_on_disk_is_found_and_the_feed_begins_anew() {
         apply(&mut appender, &Frame { first: frame * 5, count: 5, at: Timestamp(0) });
     }
     while writer.step().unwrap() {}
-    let path = Path::new(FOLDER).join(segment::file_name(Position(0)));
+    let path = Path::new(FOLDER).join(Holds::Items.file_name(Position(0)));
     let mut bytes = world.read_file(&path).unwrap();
-    let middle = segment::FILE_HEAD_BYTES + segment::BLOCK_HEAD_BYTES + 5;
+    let middle = head::FILE_HEAD_BYTES + segment::BLOCK_HEAD_BYTES + 5;
     bytes[middle] ^= 1;
     // The reader's handle is to the file as it was: open anew, as after a restart.
     let stands = writer_position(&feed);
@@ -510,7 +535,7 @@ fn a_sealed_feed_shows_nothing_in_clear_and_needs_its_key() {
     appender.end_frame(Position(1), Timestamp(0));
     appender.mark();
     while writer.step().unwrap() {}
-    let bytes = world.read_file(&Path::new(FOLDER).join(segment::file_name(Position(0)))).unwrap();
+    let bytes = world.read_file(&Path::new(FOLDER).join(Holds::Items.file_name(Position(0)))).unwrap();
     assert!(!bytes.windows(8).any(|window| window == b"sentence"));
     assert!(!bytes.windows(16).any(|window| window == 0xDEAD_BEEF_u128.to_le_bytes()));
     let again = open_with(Some(Keyring { active: 4, keys }), 1).unwrap();

@@ -1,33 +1,38 @@
 //! The writing side of the feed: a state machine that does one thing at a time. It never holds the lock over I/O.
 
 use super::chunk::Chunk;
+use super::condense::Condensing;
 use super::forget::{Forgetting, reaches_before, rewrite};
-use super::segment::{Draft, Segment, file_name, first_of};
+use super::head::{Holds, is_file_name};
+use super::segment::{Draft, Segment};
 use super::{FeedError, Shared, State};
 use model::id::Position;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// The name of a file that is being written anew.
-const TEMPORARY: &str = "rewriting.tmp";
+pub(super) const TEMPORARY: &str = "rewriting.tmp";
 
 /// Writes the feed. There is one for each feed.
 pub struct Writer {
-    shared: Arc<Shared>,
-    directory: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) directory: PathBuf,
     /// Up to here items were written, or were never there.
     written: Position,
     /// What this writer knows of [`State::epoch`].
-    epoch: u64,
+    pub(super) epoch: u64,
+    /// A file of the feed on its way into the history.
+    pub(super) condensing: Option<Condensing>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, directory: PathBuf, written: Position) -> Self {
-        Self { shared, directory, written, epoch: 0 }
+        Self { shared, directory, written, epoch: 0, condensing: None }
     }
 
-    /// Does one thing that is to be done: a block, a sync, a file that goes or is rewritten. `false` if there is nothing.
+    /// Does one thing that is to be done: a block, a sync, a block of a file that is condensed, a file that goes or is
+    /// rewritten. `false` if there is nothing.
     ///
     /// After [`FeedError::DiskFull`] the same is tried again on the next call. After any other error the feed begins
     /// anew: what reached the disk is not known, and a failed sync is never repeated.
@@ -80,15 +85,19 @@ impl Writer {
         self.forget()
     }
 
-    /// After the feed began anew: removes the files of the past.
+    /// After the feed began anew: removes the files of the past. And files of the history that were found damaged.
     fn sweep(&mut self) -> Result<bool, FeedError> {
         let (epoch, start) = {
-            let state = self.shared.lock();
+            let mut state = self.shared.lock();
             if !state.sweep {
-                return Ok(false);
+                let Some(path) = state.lost.pop() else { return Ok(false) };
+                drop(state);
+                return self.remove(&path);
             }
+            state.lost.clear();
             (state.epoch, state.start)
         };
+        self.condensing = None;
         self.epoch = epoch;
         self.written = start;
         remove_all(&self.shared, &self.directory)?;
@@ -105,9 +114,9 @@ impl Writer {
         let mut segment = match active {
             Some(segment) => segment,
             None => {
-                let path = self.directory.join(file_name(self.written));
+                let path = self.directory.join(Holds::Items.file_name(self.written));
                 let identity = self.shared.lock().identity;
-                Segment::create(seals, path, identity, self.written)?
+                Segment::create(seals, path, Holds::Items, identity, self.written)?
             }
         };
         segment.append(seals, &draft)?;
@@ -164,36 +173,8 @@ impl Writer {
         wanted.then_some((chunks, active))
     }
 
-    /// Lets the oldest file go if it is too old, or the feed too large, or the log does not reach back so far.
-    fn retain(&mut self) -> Result<bool, FeedError> {
-        let options = &self.shared.options;
-        let path = {
-            let mut state = self.shared.lock();
-            let Some(oldest) = state.segments.first() else { return Ok(false) };
-            let total: u64 = state.segments.iter().map(|segment| segment.bytes).sum();
-            let floor = options.retention_age_us.map(|age_us| state.log_time.plus_us(-age_us));
-            let too_old = floor.is_some_and(|floor| oldest.at().is_some_and(|at| at < floor));
-            let goes = too_old
-                || (total > options.retention_bytes && oldest.closed)
-                || oldest.complete() <= state.log_first && state.log_first > Position(0);
-            if state.epoch != self.epoch || !goes {
-                return Ok(false);
-            }
-            if !oldest.closed {
-                return self.close_active(state);
-            }
-            let (path, complete) = (oldest.path.clone(), oldest.complete());
-            state.start = state.start.max(complete);
-            state.segments.remove(0);
-            path
-        };
-        let removed = self.shared.seals.env.disk.remove(&path);
-        removed.map_err(FeedError::io("an old file of the feed could not be removed"))?;
-        Ok(true)
-    }
-
     /// Syncs and closes the open file, unless it ends within a frame: then the rest comes first.
-    fn close_active(&self, state: std::sync::MutexGuard<'_, State>) -> Result<bool, FeedError> {
+    pub(super) fn close_active(&self, state: std::sync::MutexGuard<'_, State>) -> Result<bool, FeedError> {
         let active = state.segments.last().filter(|segment| !segment.closed && segment.whole);
         let Some(active) = active.cloned() else { return Ok(false) };
         drop(state);
@@ -223,7 +204,8 @@ impl Writer {
             if open_concerned {
                 return self.close_active(state);
             }
-            let next = state.segments.iter().find(|segment| {
+            // Those of the history begin before those of the feed.
+            let next = state.history.iter().chain(&state.segments).find(|segment| {
                 segment.closed
                     && segment.head.first >= forgetting.done_before
                     && reaches_before(segment, forgetting.before)
@@ -238,17 +220,27 @@ impl Writer {
             (forgetting, segment)
         };
         let temporary = self.directory.join(TEMPORARY);
-        let fresh = rewrite(&self.shared.seals, &segment, &forgetting, &temporary)?;
+        let (seals, kinds) = (&self.shared.seals, self.shared.options.history_kinds);
+        let rewritten = rewrite(seals, &segment, &forgetting, kinds, &temporary);
         let mut state = self.shared.lock();
-        if state.epoch == self.epoch {
-            self.replace(&mut state, &segment, fresh, &forgetting);
+        match rewritten {
+            _ if state.epoch != self.epoch => {}
+            Ok(fresh) => self.replace(&mut state, &segment, fresh, &forgetting),
+            // What cannot be read cannot be rewritten: it goes, as it does where a reader meets it.
+            Err(error @ (FeedError::HistoryDamaged { .. } | FeedError::NoKey { .. }))
+                if segment.head.holds == Holds::History =>
+            {
+                state.lose_history(segment.complete(), &error);
+            }
+            Err(error) => return Err(error),
         }
         Ok(true)
     }
 
     fn replace(&self, state: &mut State, old: &Segment, fresh: Option<Segment>, forgetting: &Forgetting) {
+        let mut files = state.history.iter_mut().chain(&mut state.segments);
         if let Some(fresh) = fresh
-            && let Some(slot) = state.segments.iter_mut().find(|segment| segment.path == old.path)
+            && let Some(slot) = files.find(|segment| segment.is(old))
         {
             *slot = fresh;
             state.stats.rewritten_segments += 1;
@@ -260,10 +252,10 @@ impl Writer {
 }
 
 /// Removes every file of the feed but its identity.
-fn remove_all(shared: &Shared, directory: &std::path::Path) -> Result<(), FeedError> {
+fn remove_all(shared: &Shared, directory: &Path) -> Result<(), FeedError> {
     let disk = &shared.seals.env.disk;
     let names = disk.list(directory).map_err(FeedError::io("the feed's folder could not be listed"))?;
-    for name in names.iter().filter(|name| first_of(name).is_some() || name.as_str() == TEMPORARY) {
+    for name in names.iter().filter(|name| is_file_name(name) || name.as_str() == TEMPORARY) {
         disk.remove(&directory.join(name))
             .map_err(FeedError::io("a file of the feed could not be removed"))?;
     }

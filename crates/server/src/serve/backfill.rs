@@ -13,6 +13,7 @@ mod people;
 
 use crate::api::Context;
 use engage::{Backfill, MAX_TOGETHER};
+use model::id::Position;
 use pace::Pacer;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -83,6 +84,12 @@ impl Backfills {
     }
 }
 
+/// Events from here on can be counted for features that were never kept: the log holds them, and it is known under which
+/// node each was counted.
+pub(crate) fn known_from(context: &Context) -> Position {
+    context.engine.feed().bounds().history.max(context.engine.log().first_position())
+}
+
 /// Starts the thread.
 pub(super) fn start(context: &Arc<Context>) -> io::Result<std::thread::JoinHandle<()>> {
     let context = Arc::clone(context);
@@ -151,7 +158,6 @@ mod tests {
     use super::*;
     use model::audience::DefinitionId;
     use model::feature::FeatureId;
-    use model::id::Position;
 
     #[test]
     fn rows_share_a_pass_unless_they_would_wait_for_younger_ones() {

@@ -1,7 +1,7 @@
 //! Reads older events for features that were never kept.
 //!
-//! The change feed says which events were accepted and under which node each was counted; the events themselves are in
-//! the log. A stretch of events is read into memory for all definitions that stand where it begins, and handed in by
+//! The history of the change feed says which events were accepted and under which node each was counted, as far back as
+//! the log reaches; the events themselves are in the log. A stretch of events is read into memory for all definitions that stand where it begins, and handed in by
 //! parts. Where a definition's stretches end follows from the definition alone, so a thread that begins again after a
 //! crash goes on with the same stretch, with or without the company of before.
 
@@ -9,12 +9,12 @@ use super::line::Line;
 use super::pace::{NODES_AT_ONCE, Pacer};
 use crate::api::Context;
 use engage::{Backfill, Gathering, MAX_CHUNK, Operation, PARTS, Stretch};
-use engine::feed::{Place, What};
+use engine::feed::{Kept, Part, Place};
 use eventlog::LogReader;
 use model::audience::{DefinitionId, Rulebook};
 use model::event::Event;
 use model::feature::{FeatureId, Slot};
-use model::id::{Key, Position, Timestamp};
+use model::id::{Position, Timestamp};
 use model::order::Reported;
 use model::record::{RecordKind, decode_records};
 use std::collections::VecDeque;
@@ -35,12 +35,13 @@ pub(super) fn gather<'c>(
     let mut events: Option<Events> = None;
     let mut warned = false;
     while let Some(group) = Group::next(rows) {
-        let start = context.engine.feed().bounds().start;
+        let start = super::known_from(context);
         if group.from < start {
             if !warned {
                 tracing::warn!(
                     from = start.0,
-                    "events before this position are not counted for a new audience: the feed does not reach further back"
+                    "events before this position are not counted for a new audience: the log does not reach further back, \
+                     or the feed began anew"
                 );
                 warned = true;
             }
@@ -182,7 +183,7 @@ impl Events {
         let mut gathering = Gathering::default();
         while self.place < end {
             let begun = Instant::now();
-            let batch = context.engine.feed().read(self.place).map_err(|error| error.to_string())?;
+            let batch = context.engine.feed().history(self.place).map_err(|error| error.to_string())?;
             let mut next = batch.next;
             for item in batch.items {
                 if item.id.position >= group.to {
@@ -190,11 +191,11 @@ impl Events {
                     break;
                 }
                 match item.what {
-                    What::Event { part } => {
+                    Kept::Event(part) => {
                         let counts = item.id.position >= group.from;
                         self.event(counts.then_some((&wanted, &mut gathering)), item.id.position, part)?;
                     }
-                    What::Effect { kind, body } => gathering.effect(kind, &body),
+                    Kept::Effect { kind, body } => gathering.effect(kind, &body),
                 }
             }
             self.place = next.min(end).max(self.place);
@@ -210,11 +211,15 @@ impl Events {
         &mut self,
         counting: Option<(&WantedFeatures, &mut Gathering)>,
         position: Position,
-        node: Key,
+        part: Part,
     ) -> Result<(), String> {
         let Some((body, received_at)) = self.record(position)? else { return Ok(()) };
-        // Somebody who was erased meanwhile left an empty record.
         let Ok(event) = Event::decode(&body) else { return Ok(()) };
+        let node = match part {
+            Part::Key(key) => Some(key),
+            Part::Named(number) => event.identifiers.as_slice().get(usize::from(number)).map(|one| one.key),
+        };
+        let Some(node) = node else { return Ok(()) };
         let is_counted = self.reported.take(event.order.as_ref(), event.from_server, event.value_counts);
         if let Some((wanted, gathering)) = counting.filter(|_| is_counted) {
             let own = |slot: &&Slot| wanted.has(slot.id, position);

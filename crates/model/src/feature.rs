@@ -31,7 +31,7 @@ pub use value::Value;
 pub use window::Window;
 
 pub(crate) use states::{Cursor, Occurred, Scratch, any, read, times};
-pub(crate) use times::Times;
+pub(crate) use times::Latest;
 
 use crate::audience::Filter;
 use crate::event::Event;

@@ -3,7 +3,6 @@
 
 use model::attribution::last_touch;
 use model::codec::{Decoder, Encoder};
-use model::event::{Event, EventKind, Identifiers, Product};
 use model::id::{Key, Timestamp};
 use model::line::{
     Bought, CampaignNames, Figures, Ledger, LineError, LineSettings, MAX_FACTS, MAX_LINE_WINDOW_US,

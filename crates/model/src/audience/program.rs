@@ -7,7 +7,7 @@
 use crate::audience::DefinitionId;
 use crate::audience::problem::Span;
 use crate::feature::value::{MICRO, number};
-use crate::feature::{self, FeatureStates, NEVER, Property, Slot, Times, Value};
+use crate::feature::{self, FeatureStates, Latest, NEVER, Property, Slot, Value};
 use crate::id::Timestamp;
 use regex::Regex;
 use smallvec::SmallVec;
@@ -270,34 +270,31 @@ impl<'r, S: Source> Run<'r, S> {
         (0..).map_while(move |index| source.node(index))
     }
 
-    fn times(&self, slot: u16) -> Times {
-        self.slot(slot).map_or_else(Times::default, |slot| feature::times(slot, self.nodes()))
+    fn times(&self, slot: u16) -> Latest<'r> {
+        self.slot(slot).map_or_else(Latest::default, |slot| feature::times(slot, self.nodes()))
     }
 
     /// For each time of the first step, the earliest completion after it; of those that are in time and that nothing
     /// broke, the latest. A later start has no earlier completion, so the newest start that counts decides.
     fn completed(&self, funnel: &Funnel) -> Option<i64> {
         let (first, others) = funnel.steps.split_first()?;
-        let starts = self.times(*first);
-        if starts.newest_first().is_empty() {
-            return None;
-        }
-        let mut steps: SmallVec<[Times; USUAL_STEPS]> = SmallVec::new();
+        let mut starts = self.times(*first);
+        starts.get(0)?;
+        let mut steps: SmallVec<[Latest<'r>; USUAL_STEPS]> = SmallVec::new();
         for step in others {
-            let times = self.times(*step);
-            if times.newest_first().is_empty() {
-                return None;
-            }
+            let mut times = self.times(*step);
+            times.get(0)?;
             steps.push(times);
         }
-        let unless: SmallVec<[Times; USUAL_STEPS]> =
+        let mut unless: SmallVec<[Latest<'r>; USUAL_STEPS]> =
             funnel.unless.iter().map(|step| self.times(*step)).collect();
-        starts.newest_first().iter().find_map(|start| {
+        // Newest first, so that each list is read through at most once.
+        (0..).map_while(|index| starts.get(index)).find_map(|start| {
             let end = start.saturating_add(funnel.within_us);
             let last = steps
-                .iter()
-                .try_fold(*start, |before, times| times.earliest_after(before).filter(|at| *at <= end))?;
-            let broken = unless.iter().any(|times| times.any_within(*start, end));
+                .iter_mut()
+                .try_fold(start, |before, times| times.earliest_after(before).filter(|at| *at <= end))?;
+            let broken = unless.iter_mut().any(|times| times.any_within(start, end));
             (!broken).then_some(last)
         })
     }

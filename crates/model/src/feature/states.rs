@@ -7,7 +7,7 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::feature::cell::{Gathered, single, skip};
-use crate::feature::times::{Times, push_time};
+use crate::feature::times::{Latest, push_time};
 use crate::feature::value::Value;
 use crate::feature::{Aggregation, FeatureId, Slot};
 use crate::id::Timestamp;
@@ -472,13 +472,8 @@ pub(crate) fn read<'a>(
 }
 
 /// The latest times of a step over all nodes, newest first, each once.
-pub(crate) fn times<'a>(slot: &Slot, nodes: impl Iterator<Item = &'a FeatureStates>) -> Times {
-    let mut times = Times::default();
-    for cells in nodes.filter_map(|node| node.cells(slot.id)) {
-        // What a damaged cell gave up to the damage stays: it counts as nothing from there on.
-        let _ = times.add(&mut Decoder::new(cells));
-    }
-    times
+pub(crate) fn times<'a>(slot: &Slot, nodes: impl Iterator<Item = &'a FeatureStates>) -> Latest<'a> {
+    Latest::of(nodes.filter_map(|node| node.cells(slot.id)))
 }
 
 /// Whether a count is above zero at `now`, and the next instant at which time alone changes that.

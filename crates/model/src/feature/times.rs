@@ -3,9 +3,12 @@
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::feature::cell::bounded;
 use crate::id::Timestamp;
+use smallvec::SmallVec;
 
 /// How many of the latest occurrences a step of a funnel keeps, per node and per profile.
 pub const MAX_TIMES: usize = 16;
+/// Most people are no more nodes than that.
+const USUAL_CELLS: usize = 3;
 
 /// The latest different instants of something, in microseconds, at most [`MAX_TIMES`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,18 +67,76 @@ impl Times {
             later = Some(*at);
         }
     }
+}
 
-    /// The earliest after an instant.
-    pub(crate) fn earliest_after(&self, at: i64) -> Option<i64> {
-        let own = self.newest_first();
-        let later = own.partition_point(|own| *own > at);
-        own.get(later.checked_sub(1)?).copied()
+/// The same over the cells of several nodes, read only as far as somebody asks: nearly always the newest few decide.
+///
+/// Whoever asks goes back in time: no instant may be later than the one asked for before.
+#[derive(Debug, Default)]
+pub(crate) struct Latest<'a> {
+    cells: SmallVec<[Unread<'a>; USUAL_CELLS]>,
+    read: Times,
+    /// As many of the newest lie behind what was asked for last.
+    passed: usize,
+}
+
+/// What of a cell was not read yet.
+#[derive(Debug)]
+struct Unread<'a> {
+    decoder: Decoder<'a>,
+    next: Option<i64>,
+    /// How many come behind the next.
+    left: usize,
+}
+
+impl Unread<'_> {
+    fn advance(&mut self) {
+        let before = self.next.take();
+        if let (Some(left), Some(before)) = (self.left.checked_sub(1), before) {
+            self.left = left;
+            self.next = self.decoder.varint().ok().map(|step| before.saturating_sub_unsigned(step));
+        }
+    }
+}
+
+impl<'a> Latest<'a> {
+    /// Of these cells. What a damaged cell gave up to the damage stays: it counts as nothing from there on.
+    pub(crate) fn of(cells: impl Iterator<Item = &'a [u8]>) -> Self {
+        let unread = |cell| {
+            let mut decoder = Decoder::new(cell);
+            let count = bounded(decoder.count().ok()?, MAX_TIMES).ok()?;
+            let left = count.checked_sub(1)?;
+            let next = Some(decoder.signed().ok()?);
+            Some(Unread { decoder, next, left })
+        };
+        Self { cells: cells.filter_map(unread).collect(), ..Self::default() }
     }
 
-    /// Whether there is one from `start` to `end`, both included.
-    pub(crate) fn any_within(&self, start: i64, end: i64) -> bool {
-        let own = self.newest_first();
-        own.get(own.partition_point(|own| *own > end)).is_some_and(|newest| *newest >= start)
+    /// The one that so many are newer than.
+    pub(crate) fn get(&mut self, index: usize) -> Option<i64> {
+        while self.read.len <= index {
+            let newest = self.cells.iter().filter_map(|cell| cell.next).max()?;
+            *self.read.at.get_mut(self.read.len)? = newest;
+            self.read.len += 1;
+            self.cells.iter_mut().filter(|cell| cell.next == Some(newest)).for_each(Unread::advance);
+        }
+        self.read.at.get(index).copied()
+    }
+
+    /// The earliest after an instant.
+    pub(crate) fn earliest_after(&mut self, at: i64) -> Option<i64> {
+        while self.get(self.passed).is_some_and(|own| own > at) {
+            self.passed += 1;
+        }
+        self.get(self.passed.checked_sub(1)?)
+    }
+
+    /// Whether there is one from `start` to `end`, both included. Only `end` is what was asked for.
+    pub(crate) fn any_within(&mut self, start: i64, end: i64) -> bool {
+        while self.get(self.passed).is_some_and(|own| own > end) {
+            self.passed += 1;
+        }
+        self.get(self.passed).is_some_and(|newest| newest >= start)
     }
 }
 
@@ -155,12 +216,20 @@ mod tests {
             // Each half keeps its own latest, so that of all of them none is missing.
             expected.truncate(MAX_TIMES);
             prop_assert_eq!(gathered.newest_first(), expected.as_slice());
-            for at in -1..61 {
-                let after = expected.iter().rev().find(|own| **own > at).copied();
-                prop_assert_eq!(gathered.earliest_after(at), after);
-                for end in at..61 {
-                    let any = expected.iter().any(|own| (at..=end).contains(own));
-                    prop_assert_eq!(gathered.any_within(at, end), any);
+            let halves: Vec<Vec<u8>> = instants.chunks(7).map(merged).collect();
+            let latest = || Latest::of(halves.iter().map(Vec::as_slice));
+            let all: Vec<i64> = (0..).map_while({
+                let mut latest = latest();
+                move |index| latest.get(index)
+            }).collect();
+            prop_assert_eq!(&all, &expected);
+            for within in 0..9 {
+                let (mut after, mut any) = (latest(), latest());
+                for at in (-1..61).rev() {
+                    let first = expected.iter().rev().find(|own| **own > at).copied();
+                    prop_assert_eq!(after.earliest_after(at), first);
+                    let is_there = expected.iter().any(|own| (at..=at + within).contains(own));
+                    prop_assert_eq!(any.any_within(at, at + within), is_there);
                 }
             }
         }

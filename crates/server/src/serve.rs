@@ -11,7 +11,7 @@ mod instant;
 mod secrets;
 
 pub(crate) use audit::AuditLog;
-pub(crate) use backfill::Backfills;
+pub(crate) use backfill::{Backfills, known_from};
 pub use directory::{DataDirectory, DirectoryError, open_options};
 pub(crate) use door::refresh_door;
 pub(crate) use erasures::Erasures;

@@ -12,6 +12,7 @@ mod server {
     mod directory;
     mod doctor;
     mod erasure;
+    mod far_back;
     mod feed;
     mod golden;
     mod ingest;

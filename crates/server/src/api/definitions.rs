@@ -10,6 +10,7 @@ use super::types::{
     FeatureGiven, FeatureList, FeatureShown, PartShown, SlotShown, SuppressShown,
 };
 use crate::calendar::iso;
+use crate::serve::known_from;
 use engage::{Answer as Found, Draft, Operation, Query, Reply, View};
 use model::audience::{Definition, DefinitionId, DefinitionKind, Explained, Rulebook, Suppress};
 use model::feature::{NEVER, Slot};
@@ -23,10 +24,8 @@ pub(crate) fn list_audiences(context: Arc<Context>, _: Call) -> Answering {
         let view = context.engine.view();
         let book = view.book();
         let audiences = book.definitions().filter(|one| suppress_of(one).is_some());
-        Answer::json(
-            200,
-            &AudienceList { audiences: audiences.map(|one| audience(view, &book, one)).collect() },
-        )
+        let audiences = audiences.map(|one| audience(&context, view, &book, one)).collect();
+        Answer::json(200, &AudienceList { audiences })
     })
 }
 
@@ -36,7 +35,7 @@ pub(crate) fn largest_audiences(context: &Context, limit: usize) -> (Vec<Audienc
     let book = view.book();
     let mut all: Vec<&Definition> = book.definitions().filter(|one| suppress_of(one).is_some()).collect();
     all.sort_by_cached_key(|one| (Reverse(view.tally(one.id).members), one.name.clone()));
-    (all.iter().take(limit).map(|one| audience(view, &book, one)).collect(), all.len())
+    (all.iter().take(limit).map(|one| audience(context, view, &book, one)).collect(), all.len())
 }
 
 pub(crate) fn get_audience(context: Arc<Context>, call: Call) -> Answering {
@@ -47,7 +46,7 @@ pub(crate) fn get_audience(context: Arc<Context>, call: Call) -> Answering {
         if suppress_of(found).is_none() {
             return Err(no_such(&book));
         }
-        Answer::json(200, &audience(view, &book, found))
+        Answer::json(200, &audience(&context, view, &book, found))
     })
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn remove(context: Arc<Context>, call: Call) -> Answering {
         let reply =
             execute(&context, idempotency_of(&call)?, Operation::RemoveDefinition(name.clone())).await?;
         context.backfills.look();
-        defined(name, &reply, false)
+        defined(name, &reply, false, None)
     })
 }
 
@@ -138,18 +137,32 @@ async fn define(context: &Context, call: &Call, draft: Draft) -> Result<Answer, 
     if call.parameter("dry_run") == Some("true") {
         let book = context.engine.view().book();
         let tried = draft.apply_to(&book).map_err(|error| super::command::refused(&error.into()))?;
-        return defined(name, &Reply::Defined(tried.id, tried.version), true);
+        return defined(name, &Reply::Defined(tried.id, tried.version), true, None);
     }
     let _alone = context.changing.lock().await;
     let reply = execute(context, idempotency_of(call)?, Operation::Define(draft)).await?;
+    let counted_from = counted_from(context, &reply);
     context.backfills.look();
-    defined(name, &reply, false)
+    defined(name, &reply, false, counted_from)
 }
 
-fn defined(name: String, reply: &Reply, dry_run: bool) -> Result<Answer, Problem> {
+/// Where older events are read for what was just defined: from which position on they are counted.
+fn counted_from(context: &Context, reply: &Reply) -> Option<u64> {
+    let Reply::Defined(definition, _) = reply else { return None };
+    let mut rows = context.engine.view().backfills().into_iter();
+    rows.any(|row| row.definition == *definition && row.is_gathering()).then(|| known_from(context).0)
+}
+
+fn defined(
+    name: String,
+    reply: &Reply,
+    dry_run: bool,
+    counted_from_position: Option<u64>,
+) -> Result<Answer, Problem> {
     match reply {
         Reply::Defined(DefinitionId(number), version) => {
-            Answer::json(200, &Defined { name, number: *number, version: *version, dry_run })
+            let (number, version) = (*number, *version);
+            Answer::json(200, &Defined { name, number, version, dry_run, counted_from_position })
         }
         _ => {
             Err(Problem::new(Code::Internal, "the shard gave an answer that does not belong to this request"))
@@ -220,7 +233,7 @@ fn suppress_shown(suppress: &Suppress) -> SuppressShown {
     shown
 }
 
-fn audience(view: &View, book: &Rulebook, definition: &Definition) -> AudienceShown {
+fn audience(context: &Context, view: &View, book: &Rulebook, definition: &Definition) -> AudienceShown {
     let tally = view.tally(definition.id);
     let backfill = view.backfills().into_iter().find(|row| row.audiences.contains(&definition.id));
     AudienceShown {
@@ -236,6 +249,7 @@ fn audience(view: &View, book: &Rulebook, definition: &Definition) -> AudienceSh
         features: book.features_in(definition.id).map(slot).collect(),
         backfill: backfill.map(|row| BackfillShown {
             defined_at_position: row.defined_at.0,
+            counted_from_position: if row.features.is_empty() { 0 } else { known_from(context).0 },
             read_to_position: if row.features.is_empty() { row.defined_at.0 } else { row.read_to.0 },
             // People are gone through by key, and keys are spread evenly.
             people_percent: if row.is_gathering() { 0 } else { (row.chunks >> 32) as u32 / (u32::MAX / 100) },

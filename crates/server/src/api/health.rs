@@ -5,6 +5,7 @@ use super::problem::Problem;
 use super::route::{Answering, Call, Reply};
 use super::types::{BackfillStatus, FeedStatus, Health, Readiness, StatusShown};
 use crate::calendar::iso;
+use crate::serve::known_from;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,6 +60,7 @@ pub(crate) fn status_of(context: &Context) -> StatusShown {
         backfill: BackfillStatus {
             pending: view.backfills().len() as u64,
             problem: context.backfills.problem(),
+            counts_from_position: known_from(context).0,
         },
     }
 }
@@ -73,6 +75,7 @@ fn feed_of(context: &Context) -> FeedStatus {
         items: stats.items,
         gaps: stats.gaps,
         disk_bytes: stats.disk_bytes,
+        history_bytes: stats.history_bytes,
         waiting_bytes: stats.waiting_bytes,
         readers: feeds.readers.load(Relaxed),
         reader_lag_records: lag.unwrap_or(0),
@@ -203,6 +206,12 @@ const METRICS: &[Metric] = &[
         status.feed.disk_bytes as f64
     }),
     (
+        "throughline_feed_history_bytes",
+        "gauge",
+        "Bytes of what is left of older items of the change feed, for new audiences.",
+        |status| status.feed.history_bytes as f64,
+    ),
+    (
         "throughline_feed_waiting_bytes",
         "gauge",
         "Bytes of the change feed that wait to be written.",
@@ -232,6 +241,12 @@ const METRICS: &[Metric] = &[
         "counter",
         "Readers that were disconnected because they took nothing.",
         |status| status.feed.readers_slow as f64,
+    ),
+    (
+        "throughline_backfills_count_from_position",
+        "gauge",
+        "Events before this position are not counted for what is defined now.",
+        |status| status.backfill.counts_from_position as f64,
     ),
     ("throughline_backfills_pending", "gauge", "Definitions that do not hold for everybody yet.", |status| {
         status.backfill.pending as f64

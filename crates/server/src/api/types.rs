@@ -175,6 +175,9 @@ wire! {
     struct BackfillShown {
         /// The record that defined it.
         defined_at_position: u64,
+        /// Events before this position are not counted, because the log does not reach further back or the feed began anew
+        /// since; 0 where all are.
+        counted_from_position: u64,
         /// Older events before this position have been read.
         read_to_position: u64,
         /// How many percent of the people have been gone through since.
@@ -251,6 +254,9 @@ wire! {
         version: u32,
         /// It was only tried: nothing was changed.
         dry_run: bool,
+        /// Set where it looks at what was never kept, so that older events are read: those before this position are not
+        /// counted, because the log does not reach further back or the feed began anew since; 0 where all are.
+        counted_from_position: Option<u64>,
     }
 
     /// Who is asked about: one of the two.
@@ -654,6 +660,8 @@ wire! {
         gaps: u64,
         /// Bytes on disk.
         disk_bytes: u64,
+        /// Bytes of what is left of older items, for new audiences; beside these.
+        history_bytes: u64,
         /// Bytes that wait to be written.
         waiting_bytes: u64,
         /// Readers that are connected.
@@ -676,6 +684,9 @@ wire! {
         pending: u64,
         /// What stopped the last attempt, if something did; it is tried again.
         problem: Option<String>,
+        /// Events before this position are not counted for what is defined now, because the log does not reach further back
+        /// or the feed began anew since; 0 where all are.
+        counts_from_position: u64,
     }
 
     /// What leaves.

@@ -126,12 +126,15 @@ pub(super) fn check(
 /// had not got yet.
 pub(super) fn take_feed(directory: &Path, draft: &mut Draft) -> Result<(), BackupError> {
     let folder = directory.join(FEED_FOLDER);
-    let mut names = names_in(&folder)?;
-    names.retain(|name| name == "identity" || (name.starts_with("feed-") && name.ends_with(".log")));
-    // Newest first, as with the log; `identity` sorts behind the files.
-    for name in names.iter().rev() {
-        if !draft.take_if_there(&format!("{FEED_FOLDER}/{name}"), &folder.join(name))? {
-            break;
+    // A file of the feed becomes a part of its history before it goes: looked at in this order, none falls between.
+    for prefix in ["identity", "feed-", "history-"] {
+        let mut names = names_in(&folder)?;
+        names.retain(|name| name.starts_with(prefix) && (name.ends_with(".log") || name == "identity"));
+        // Newest first, as with the log.
+        for name in names.iter().rev() {
+            if !draft.take_if_there(&format!("{FEED_FOLDER}/{name}"), &folder.join(name))? {
+                break;
+            }
         }
     }
     Ok(())

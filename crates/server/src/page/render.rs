@@ -173,6 +173,12 @@ fn audiences(html: &mut Html, seen: &Seen) {
         match (&one.backfill, &one.suppress) {
             (Some(backfill), _) => {
                 html.text(&format!("is being found: {} %", backfill.people_percent));
+                if backfill.counted_from_position > 0 {
+                    html.text(&format!(
+                        ", events before {} are not known",
+                        total(backfill.counted_from_position)
+                    ));
+                }
             }
             (None, Some(_)) => {
                 html.raw("holds advertising back");

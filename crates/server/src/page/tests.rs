@@ -51,6 +51,7 @@ fn status() -> StatusShown {
         "items",
         "gaps",
         "disk_bytes",
+        "history_bytes",
         "waiting_bytes",
         "readers",
         "reader_lag_records",
@@ -59,7 +60,7 @@ fn status() -> StatusShown {
         "cursors_gone",
         "readers_slow",
     ]);
-    status["backfill"] = zeros(&["pending"]);
+    status["backfill"] = zeros(&["pending", "counts_from_position"]);
     status["delivery"] =
         zeros(&["destinations", "problems", "delivered", "waiting", "crossed", "dead_letters", "losses"]);
     status["skipped"] = json!(0);

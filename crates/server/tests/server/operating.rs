@@ -26,7 +26,7 @@ const CLIENTS: u64 = 4;
 const BATCH_EVENTS: u64 = 100;
 
 /// The real program. Gives whether it succeeded and everything that it said.
-fn program(arguments: &[&str]) -> (bool, String) {
+pub(super) fn program(arguments: &[&str]) -> (bool, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_throughline")).args(arguments).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     (out.status.success(), said)
@@ -36,7 +36,7 @@ pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn backup(data: &Path, folder: &Path, more: &[&str]) -> Value {
+pub(super) fn backup(data: &Path, folder: &Path, more: &[&str]) -> Value {
     let (done, said) = program(&[&["backup", text(folder), "--data", text(data), "--json"], more].concat());
     assert!(done, "{said}");
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))

@@ -132,6 +132,7 @@ impl Machine for Ledger {
     type Answer = Option<Account>;
 
     const RULES_VERSION: u32 = 1;
+    const HISTORY_KINDS: &'static [u16] = &[ALARM];
     const VIEW_TABLES: &'static [TableId] = &[ACCOUNTS];
 
     fn empty_state(&self) -> Accounts {

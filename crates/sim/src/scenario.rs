@@ -131,7 +131,8 @@ impl<S: Subject> Scenario<S> {
             },
             feed: FeedOptions {
                 retention_age_us: None,
-                retention_bytes: u64::MAX,
+                // Every third life lets followers come too late; what is condensed must be whole nevertheless.
+                retention_bytes: if number.is_multiple_of(3) { 4_000 } else { u64::MAX },
                 segment_bytes: 1_000 + seed.below(4_000),
                 block_bytes: 200 + seed.below(800) as usize,
                 waiting_bytes_max: usize::MAX,

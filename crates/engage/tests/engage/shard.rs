@@ -188,6 +188,15 @@ impl Shard {
         let mut outcome = Outcome::default();
         self.machine.apply(&mut self.state, &record, &mut outcome);
         self.position += 1;
+        if let Some(Subject { part, named, .. }) = outcome.subject {
+            // The number tells a reader of the event as much as the key.
+            let event = Event::decode(&body).unwrap();
+            let keys: Vec<Key> = event.identifiers.as_slice().iter().map(|one| one.key).collect();
+            match named {
+                Some(number) => assert_eq!(keys[usize::from(number)], part),
+                None => assert!(!keys.contains(&part), "{part} is one of {keys:?}"),
+            }
+        }
         self.subjects.push(outcome.subject);
         let reply = self.conclude(outcome);
         self.log.push((kind, at, body));

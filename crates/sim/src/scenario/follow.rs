@@ -4,7 +4,7 @@ use super::Scenario;
 use crate::people::read_all;
 use crate::subject::Subject;
 use anyhow::{Result, ensure};
-use engine::feed::{Cursor, FeedError, Item, Place};
+use engine::feed::{Cursor, Feed, FeedError, HistoryItem, Item, Kept, Part, Place, What};
 
 /// What a follower has.
 #[derive(Default)]
@@ -22,6 +22,11 @@ impl<S: Subject> Scenario<S> {
         let refused = shard.feed_writer.step().is_err();
         self.feed_refused(refused);
         Ok(())
+    }
+
+    /// Whether older items are let go of while the life goes on.
+    fn retains(&self) -> bool {
+        self.options.feed.retention_bytes < u64::MAX
     }
 
     /// Syncs the feed as far as the checkpoint that is to be written. `false` if the power is gone. A refusal is no
@@ -63,7 +68,7 @@ impl<S: Subject> Scenario<S> {
                 self.follower.items.extend(batch.items);
                 self.follower.cursor = Some(feed.cursor(batch.next).text());
             }
-            Err(FeedError::Gone { .. }) if self.feed_excused => {
+            Err(FeedError::Gone { .. }) if self.feed_excused || self.retains() => {
                 self.tally.gone += 1;
                 self.follower.cursor = None;
             }
@@ -80,18 +85,45 @@ impl<S: Subject> Scenario<S> {
         let bounds = shard.feed.bounds();
         ensure!(bounds.complete == shard.core.progress().next_position, "it is not as far as the state");
         ensure!(
-            self.feed_excused || bounds.start.0 == 0,
-            "it began anew at {} although its disk refused nothing",
-            bounds.start
+            self.feed_excused || bounds.history.0 == 0 && (bounds.start.0 == 0 || self.retains()),
+            "it began anew although its disk refused nothing: {bounds:?}"
         );
         let start = Place::at(bounds.start);
         same(&read_all(&shard.feed, start)?, expected, start)?;
+        let kept = expected.iter().filter(|item| item.id.position >= bounds.history);
+        let kept: Vec<HistoryItem> = kept.filter_map(left_of::<S>).collect();
+        ensure!(read_history(&shard.feed)? == kept, "the history is not what was accepted");
         let Some(cursor) = self.follower.cursor.as_deref().map(Cursor::parse).transpose()? else {
             return Ok(());
         };
         let known: Vec<Item> =
             expected.iter().filter(|item| Place::of(item.id) < cursor.next).cloned().collect();
         same(&self.follower.items, &known, self.follower.from)
+    }
+}
+
+/// What the history keeps of an item.
+fn left_of<S: Subject>(item: &Item) -> Option<HistoryItem> {
+    let what = match &item.what {
+        What::Event { named: Some(number), .. } => Kept::Event(Part::Named(*number)),
+        What::Event { part, named: None } => Kept::Event(Part::Key(*part)),
+        What::Effect { kind, body } => {
+            <S::Rules as engine::Machine>::HISTORY_KINDS.contains(kind).then_some(())?;
+            Kept::Effect { kind: *kind, body: body.clone() }
+        }
+    };
+    Some(HistoryItem { id: item.id, what })
+}
+
+fn read_history(feed: &Feed) -> Result<Vec<HistoryItem>, FeedError> {
+    let (mut place, mut items) = (Place::at(feed.bounds().history), Vec::new());
+    loop {
+        let batch = feed.history(place)?;
+        items.extend(batch.items);
+        if batch.at_end {
+            return Ok(items);
+        }
+        place = batch.next;
     }
 }
 

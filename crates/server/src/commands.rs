@@ -69,6 +69,9 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Send a file of events, one JSON object a line, to a Segment-compatible collector.
     Send(crate::send::SendArgs),
+    /// Import a file of events or of people, NDJSON, CSV or Parquet; a report of what was refused, and it goes on where it
+    /// was left.
+    Import(crate::import::ImportArgs),
     /// Print the OpenAPI document of the admin and profile listeners.
     Openapi,
     /// Print the version.
@@ -118,6 +121,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Bench(arguments) => crate::bench::bench(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Send(arguments) => crate::send::send(&arguments),
+        Command::Import(arguments) => crate::import::import(&arguments),
         Command::Openapi => print(&crate::api::openapi()),
         Command::Version => print(&format!("throughline {}\n", env!("CARGO_PKG_VERSION"))),
     };

@@ -20,6 +20,7 @@ mod doctor;
 pub mod feed;
 pub mod figures;
 pub mod http_client;
+pub mod import;
 mod line;
 mod page;
 pub mod process;

@@ -12,8 +12,9 @@ use crate::calendar::now_us;
 use crate::http_client::{Credential, Endpoint, RetryPolicy};
 use crate::terminal::{Terminal, grouped};
 use anyhow::{Context as _, Result, bail, ensure};
-use delivery::{Batch, Delivery};
-use lines::{Lines, MessageType, Named, complete};
+pub(crate) use delivery::{Batch, Delivery, Watcher};
+pub(crate) use lines::{Lines, too_long};
+use lines::{MessageType, Named, complete};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -168,6 +169,11 @@ fn write_key(args: &SendArgs) -> Result<String> {
         .write_key_file
         .as_deref()
         .context("a write key is needed: give --write-key or --write-key-file")?;
+    write_key_of(path)
+}
+
+/// The write key that a file begins with.
+pub(crate) fn write_key_of(path: &Path) -> Result<String> {
     let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
     let mut lines = Lines::new(BufReader::new(file.take(KEY_BYTES_MAX)));
     let first = lines.next_line()?.and_then(|line| line.text.map(|text| text.to_vec())).unwrap_or_default();
@@ -206,7 +212,7 @@ impl Feeder<'_> {
         while !self.delivery.has_ended() {
             let Some(line) = lines.next_line()? else { break };
             let named = Named { source: &source, line: line.number, default_type: self.args.default_type };
-            match line.text.map_or_else(|| Err(lines::too_long()), |text| complete(text, &named)) {
+            match line.text.map_or_else(|| Err(too_long()), |text| complete(text, &named)) {
                 Ok(None) => {}
                 Ok(Some(message)) => {
                     self.delivery.count_line();
@@ -232,7 +238,7 @@ impl Feeder<'_> {
     fn hand_over(&mut self, give: &mut dyn FnMut(Batch)) {
         let mut batch = std::mem::take(&mut self.batch);
         if batch.len() > 0 {
-            batch.sent_at_us = now_us();
+            batch.sent_at_us = Some(now_us());
             give(batch);
         }
     }

@@ -42,16 +42,16 @@ impl MessageType {
 
 /// A line of input.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// The first is 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Without its end; `None` if it was longer than [`LINE_BYTES_MAX`].
-    pub(super) text: Option<&'a [u8]>,
+    pub(crate) text: Option<&'a [u8]>,
 }
 
 /// Reads lines with a limit on each.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
     number: u64,
@@ -59,16 +59,16 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new(), number: 0, bytes_read: 0 }
     }
 
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
     /// The next line; `None` at the end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
         let mut too_long = false;
         let mut any = false;
@@ -104,7 +104,7 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// What is said of a line that is too long.
-pub(super) fn too_long() -> String {
+pub(crate) fn too_long() -> String {
     format!("it is longer than {} MiB", LINE_BYTES_MAX / (1024 * 1024))
 }
 

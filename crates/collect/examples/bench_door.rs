@@ -68,7 +68,6 @@ fn main() {
         keys: Keys::derive(&[1; 32]),
         now: Arc::new(|| Timestamp(1_795_304_740_000_000)),
         fresh: Arc::new(|| [0; 16]),
-        fallback: None,
         tracer: None,
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {

@@ -39,7 +39,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         keys,
         now: Arc::new(now),
         fresh: Arc::new(move || u128::from(made.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
-        fallback: None,
         tracer: None,
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {

@@ -13,11 +13,13 @@ mod pixel;
 mod question;
 mod reply;
 mod route;
+mod scripts;
 mod server;
 mod trace;
 
 pub use cors::{allow, preflight};
 pub use gate::KeptOut;
 pub use reply::Body;
-pub use server::{Counters, Door, DoorError, DoorOptions, Fallback, OpenDoor, Spawn};
+pub use scripts::{MAX_SCRIPT_BYTES, MAX_SCRIPTS, ScriptError, Scripts};
+pub use server::{Counters, Door, DoorError, DoorOptions, OpenDoor, Spawn};
 pub use trace::{Trace, Tracer};

@@ -151,6 +151,8 @@ pub struct Ingest {
     pub default_country: String,
     /// Currency of amounts that come without one.
     pub default_currency: String,
+    /// The folder of scripts that pages load from here; empty is none.
+    pub scripts: String,
 }
 
 /// The listeners for operators and for profile reads.
@@ -230,6 +232,7 @@ impl Default for Config {
                 in_flight_bytes_max: 256 << 20,
                 default_country: String::new(),
                 default_currency: String::new(),
+                scripts: String::new(),
             },
             private: Private {
                 body_bytes_max: 1 << 20,

@@ -199,7 +199,9 @@ impl Running {
         let context = Arc::clone(&self.context);
         self.credentials = first::credentials(&context, new_credentials)?;
         refresh_door(&context);
-        let (door, threads) = door::open(&context, door_options(&context.config, context.drive_log_time))?;
+        let mut options = door_options(&context.config, context.drive_log_time);
+        options.scripts = Arc::new(door::scripts(&context.config.ingest.scripts)?);
+        let (door, threads) = door::open(&context, options)?;
         self.addresses.ingest = door.address();
         self.threads.extend(threads);
         // Nobody else sets it: there is one door.

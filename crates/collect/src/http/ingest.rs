@@ -49,7 +49,11 @@ pub(crate) async fn answer(
         Route::SegmentSettings | Route::RudderSettings | Route::Health | Route::Version => {
             return question::answer(&shared, route, &request);
         }
-        Route::Other => return fallback(&shared, request, peer).await,
+        Route::Script => match question::script(&shared, &request) {
+            Some(response) => return response,
+            None => return nothing_here(&shared, request).await,
+        },
+        Route::Other => return nothing_here(&shared, request).await,
     };
     let settings = shared.door.settings.load();
     if request.method() == Method::OPTIONS {
@@ -278,23 +282,15 @@ fn log_time(headers: &HeaderMap) -> Option<Timestamp> {
     headers.get(LOG_TIME)?.to_str().ok()?.parse().ok().map(Timestamp)
 }
 
-async fn fallback(shared: &Shared, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    match &shared.door.fallback {
-        Some(fallback) => fallback.answer(request, peer).await,
-        None => {
-            let (head, mut incoming) = request.into_parts();
-            drain_in_time(shared, &mut incoming).await;
-            let refusal = Refusal::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there is nothing here; events go to /v1/batch",
-            );
-            shared.count_refusal(refusal.status, refusal.code());
-            let mut response = refusal.response();
-            cors::allow(&head.headers, &shared.door.settings.load().cors, &mut response);
-            response
-        }
-    }
+async fn nothing_here(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let (head, mut incoming) = request.into_parts();
+    drain_in_time(shared, &mut incoming).await;
+    let refusal =
+        Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; events go to /v1/batch");
+    shared.count_refusal(refusal.status, refusal.code());
+    let mut response = refusal.response();
+    cors::allow(&head.headers, &shared.door.settings.load().cors, &mut response);
+    response
 }
 
 /// Reads and drops what is left of the body of a request that is refused, as long as a body may take.

@@ -41,6 +41,18 @@ pub(crate) fn answer(shared: &Shared, route: Route, request: &Request<Incoming>)
     response
 }
 
+/// A script that a page loads; `None` if there is none of this name.
+pub(crate) fn script(shared: &Shared, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let path = request.uri().path();
+    let name = route::script_name(path.strip_suffix('/').unwrap_or(path))?;
+    let response = shared.options.scripts.answer(name, request.headers())?;
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some(response);
+    }
+    shared.count_refusal(StatusCode::METHOD_NOT_ALLOWED, "");
+    Some(reply::only("GET, HEAD"))
+}
+
 fn answered(text: String, route: Route) -> Response<Body> {
     let mut response = reply::json(StatusCode::OK, Bytes::from(text));
     if matches!(route, Route::SegmentSettings | Route::RudderSettings) {

@@ -34,6 +34,8 @@ pub(crate) enum Route {
     RudderSettings,
     /// A call of RudderStack that means nothing here, and what to use instead.
     NotOffered(&'static str),
+    /// A script of the operator's, for pages.
+    Script,
     /// Whether the door answers.
     Health,
     /// Which version answers.
@@ -53,6 +55,7 @@ pub(crate) fn route(path: &str) -> Route {
             "/pixel/v1/track" => Route::Pixel(EventKind::Track),
             "/pixel/v1/page" => Route::Pixel(EventKind::Page),
             "/sourceConfig" => Route::RudderSettings,
+            _ if script_name(path).is_some() => Route::Script,
             _ => Route::Other,
         };
     };
@@ -78,6 +81,15 @@ pub(crate) fn route(path: &str) -> Route {
 pub(crate) fn settings_key(path: &str) -> Option<Cow<'_, str>> {
     let key = projects_key(path.strip_suffix('/').unwrap_or(path).strip_prefix("/v1/")?)?;
     Some(percent_decoded(key))
+}
+
+/// The name of the script that a path is about. On Segment's CDN the key comes before it, which says nothing here.
+pub(crate) fn script_name(path: &str) -> Option<&str> {
+    let name = match path.strip_prefix("/analytics.js/v1/") {
+        Some(rest) => rest.split_once('/').filter(|(key, _)| !key.is_empty())?.1,
+        None => path.strip_prefix("/scripts/")?,
+    };
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 /// The write key that the query names.

@@ -4,14 +4,13 @@ use crate::http::body::Budget;
 use crate::http::completion::Completions;
 use crate::http::gate::{Gate, KeptOut};
 use crate::http::ingest;
-use crate::http::reply::Body;
+use crate::http::scripts::Scripts;
 use crate::http::trace::Tracer;
 use crate::settings::SettingsCell;
 use crate::sink::Sink;
-use hyper::body::Incoming;
+use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::id::Timestamp;
 use model::seal::Keys;
@@ -20,7 +19,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -45,16 +44,6 @@ Content-Type: application/json\r\nContent-Length: 88\r\n\r\n\
 /// Starts a named thread.
 pub type Spawn<'a> = &'a dyn Fn(&str, Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
-/// Answers what the door does not know: settings calls of SDKs, pixels.
-pub trait Fallback: Send + Sync + 'static {
-    /// Answers one request. The path is none of the door's.
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
-}
-
 /// What the door is made of. Clock and entropy come from outside, so that a test can hold them.
 pub struct Door {
     /// Where events go.
@@ -67,8 +56,6 @@ pub struct Door {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// 16 fresh random bytes.
     pub fresh: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
-    /// Other paths.
-    pub fallback: Option<Arc<dyn Fallback>>,
     /// Who follows single requests, if anybody does.
     pub tracer: Option<Arc<dyn Tracer>>,
 }
@@ -99,6 +86,8 @@ pub struct DoorOptions {
     /// Whether requests say what time it is, in `X-Throughline-Log-Time` (microseconds since 1970). Only for imports
     /// and demonstrations, in a data directory of their own.
     pub heed_log_time: bool,
+    /// Scripts that pages load from here.
+    pub scripts: Arc<Scripts>,
 }
 
 impl DoorOptions {
@@ -117,6 +106,7 @@ impl DoorOptions {
             retry_after_s: 1,
             trust_forwarded_for: false,
             heed_log_time: false,
+            scripts: Arc::default(),
         }
     }
 }

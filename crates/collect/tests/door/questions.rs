@@ -1,7 +1,9 @@
 //! Calls without a body of events: settings, pixels, health; and calls that mean nothing here.
 
 use crate::support::{SERVER, ask, door, post, request};
+use collect::http::{MAX_SCRIPT_BYTES, MAX_SCRIPTS, ScriptError, Scripts};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const HOST: &str = "127.0.0.1";
 
@@ -143,4 +145,59 @@ fn calls_that_mean_nothing_here_say_what_to_use() {
     let batch = r#"{"batch":[{"type":"page","userId":"u","messageId":"m"}]}"#;
     assert_eq!(ask(&door, &post("/v1/import", batch)).status, 200);
     assert_eq!(door.memory.take_summaries(), ["page user=u"]);
+}
+
+#[test]
+fn pages_load_the_shops_own_scripts() {
+    let code = "console.log('hello');\n".repeat(200);
+    let files = [("sdk.min.js", code.as_str()), ("sdk.min.js.map", "{}"), ("other.mjs", "export {}")];
+    let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+    let scripts = Scripts::new(files, |bytes| bytes.len() as u64).unwrap();
+    let door = door(|options, _| options.scripts = Arc::new(scripts));
+    let plain = ask(&door, &get("/scripts/sdk.min.js", &[]));
+    assert_eq!((plain.status, plain.body.as_str()), (200, code.as_str()));
+    assert_eq!(plain.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("Accept-Encoding")));
+    assert_eq!(plain.header("set-cookie"), None);
+    let tag = plain.header("etag").unwrap().to_owned();
+    let known = ask(&door, &get("/scripts/sdk.min.js", &[("If-None-Match", &format!("\"x\", W/{tag}"))]));
+    assert_eq!((known.status, known.body.as_str()), (304, ""));
+    for (accepted, is_packed) in
+        [("gzip, br", true), ("br;q=1.0, GZIP;q=0.5", true), ("gzip;q=0", false), ("br", false)]
+    {
+        let headers = [("Accept-Encoding", accepted), ("Connection", "close")];
+        let head = crate::support::ask_head(&door, &request("HEAD", "/scripts/sdk.min.js", &headers, b""));
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(head.contains("content-encoding: gzip"), is_packed, "{accepted}");
+        assert_eq!(head.contains(&format!("etag: {tag}\r\n")), !is_packed, "{accepted}");
+    }
+    for path in ["/analytics.js/v1/ANY/sdk.min.js", "/scripts/sdk.min.js.map", "/scripts/other.mjs/"] {
+        assert_eq!(ask(&door, &get(path, &[])).status, 200, "{path}");
+    }
+    for path in [
+        "/scripts/none.js",
+        "/scripts/",
+        "/scripts/../sdk.min.js",
+        "/scripts/%2e%2e/sdk.min.js",
+        "/analytics.js/v1//sdk.min.js",
+        "/analytics.js/v1/sdk.min.js",
+    ] {
+        let answer = ask(&door, &get(path, &[]));
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+    }
+    assert_eq!(ask(&door, &post("/scripts/sdk.min.js", "{}")).status, 405);
+}
+
+#[test]
+fn files_that_are_no_scripts_are_refused() {
+    let one =
+        |name: &str, bytes: usize| Scripts::new([(name.to_owned(), vec![b' '; bytes])], |_| 0).map(|_| ());
+    for name in ["a.html", "a js.js", ".js", ".hidden.js", "a/b.js", "../a.js", "\u{e4}.js", "js"] {
+        assert_eq!(one(name, 1), Err(ScriptError::Name { name: name.to_owned() }), "{name}");
+    }
+    assert_eq!(one("a.js", MAX_SCRIPT_BYTES), Ok(()));
+    let too_large = Err(ScriptError::TooLarge { name: "a.js".to_owned() });
+    assert_eq!(one("a.js", MAX_SCRIPT_BYTES + 1), too_large);
+    let many = (0..=MAX_SCRIPTS).map(|number| (format!("{number}.js"), Vec::new()));
+    assert_eq!(Scripts::new(many, |_| 0).map(|_| ()), Err(ScriptError::TooMany));
 }

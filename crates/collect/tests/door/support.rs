@@ -122,7 +122,6 @@ pub(crate) fn followed_door(
         keys: keys(),
         now: Arc::new(|| NOW),
         fresh: Arc::new(move || u128::from(fresh.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
-        fallback: None,
         tracer: tracer(&memory),
     };
     TestDoor { open: door.open(options, &spawn).unwrap(), memory, settings }

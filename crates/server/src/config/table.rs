@@ -265,6 +265,11 @@ fn doors() -> Vec<KeyDoc> {
              and kept apart."
         ),
         key!(
+            ingest.scripts,
+            "The folder of scripts (`.js`, `.mjs`, `.js.map`) that pages load from the ingest door, at `/scripts/NAME` and \
+             `/analytics.js/v1/KEY/NAME`; read at the start. Empty: there are none."
+        ),
+        key!(
             private.body_bytes_max,
             KIB..=64 * MIB,
             "Bytes of one request body of the admin and profile listeners."

@@ -49,12 +49,10 @@ impl Fingerprint {
 
 fn head_of(path: &Path, bytes: u64) -> Result<String> {
     let context = || format!("{} cannot be read", path.display());
-    let mut hasher = blake3::Hasher::new();
-    let file = File::open(path).with_context(context)?;
-    let mut head = Vec::new();
-    file.take(bytes).read_to_end(&mut head).with_context(context)?;
-    hasher.update(&head);
-    Ok(hasher.finalize().to_hex().to_string())
+    let mut file = File::open(path).with_context(context)?;
+    let mut head = vec![0; usize::try_from(bytes.min(HEAD_BYTES))?];
+    file.read_exact(&mut head).with_context(context)?;
+    Ok(blake3::hash(&head).to_hex().to_string())
 }
 
 #[derive(Debug, Serialize, Deserialize)]

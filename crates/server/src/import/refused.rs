@@ -1,11 +1,11 @@
 //! Rows that were refused, each with the reason: an NDJSON file that can be looked at while it grows.
 
-use crate::send::Problem;
+use crate::send::{Lines, Problem};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -87,13 +87,14 @@ fn kept(path: &Path, before: File, done_before: u64) -> Result<(BufWriter<File>,
     let temporary = super::beside(path, ".new");
     let mut writer = BufWriter::new(File::create(&temporary).with_context(context)?);
     let mut count = 0;
-    for line in BufReader::new(before).lines() {
+    let mut lines = Lines::new(BufReader::new(before));
+    while let Some(line) = lines.next_line().with_context(context)? {
         // A line that a crash cut belongs to a row that is judged anew.
-        let Ok(line) = line else { break };
-        let known: Result<Known, _> = serde_json::from_str(&line);
+        let Some(text) = line.text else { continue };
+        let known: Result<Known, _> = serde_json::from_slice(text);
         if known.is_ok_and(|known| known.row <= done_before) {
             count += 1;
-            writer.write_all(line.as_bytes()).with_context(context)?;
+            writer.write_all(text).with_context(context)?;
             writer.write_all(b"\n").with_context(context)?;
         }
     }

@@ -2,7 +2,10 @@
 
 use crate::api::{Context, log_time};
 use crate::telemetry::{RequestTrace, Traces};
-use collect::http::{Door, DoorOptions, OpenDoor, Trace, Tracer};
+use anyhow::Context as _;
+use collect::http::{
+    Door, DoorOptions, MAX_SCRIPT_BYTES, MAX_SCRIPTS, OpenDoor, ScriptError, Scripts, Trace, Tracer,
+};
 use collect::plan::Plan;
 use collect::rules::{KeyRules as DoorRules, Rate};
 use collect::settings::{
@@ -134,7 +137,6 @@ pub(super) fn open(
         keys: context.secrets.keys.clone(),
         now: Arc::new(move || log_time(&engine, driven)),
         fresh: Arc::new(move || secrets.fresh()),
-        fallback: None,
         tracer,
     };
     let threads = Mutex::new(Vec::new());
@@ -145,6 +147,33 @@ pub(super) fn open(
     };
     let door = door.open(options, &spawn)?;
     Ok((door, threads.into_inner().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// The operator's scripts, read once. Files of other kinds are nobody's to load.
+pub(super) fn scripts(folder: &str) -> anyhow::Result<Scripts> {
+    if folder.is_empty() {
+        return Ok(Scripts::default());
+    }
+    let context = || format!("ingest.scripts: {folder} cannot be read");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_script = [".js", ".mjs", ".js.map"].iter().any(|ending| name.ends_with(ending));
+        let about = std::fs::metadata(entry.path()).with_context(context)?;
+        if !is_script || !about.is_file() {
+            continue;
+        }
+        if about.len() > MAX_SCRIPT_BYTES as u64 {
+            return Err(ScriptError::TooLarge { name }.into());
+        }
+        if files.len() >= MAX_SCRIPTS {
+            return Err(ScriptError::TooMany.into());
+        }
+        let bytes = std::fs::read(entry.path()).with_context(context)?;
+        files.push((name, bytes));
+    }
+    Ok(Scripts::new(files, xxhash_rust::xxh3::xxh3_64)?)
 }
 
 /// Brings what the door judges by up to what the shard has applied.

@@ -14,7 +14,7 @@
 //!
 //! ```ignore
 //! let config: PlatformConfig = …;                       // from a file or a definition: `{"platform": "tiktok_events", …}`
-//! let opened = config.open(name, &env, &egress, &folder)?;
+//! let opened = config.open(name, &env, &egress, &Keeping { folder: &folder, keys })?;
 //! runner.open(LaneParts { options: opened.options, source, destination: opened.destination }).await?;
 //! ```
 //!
@@ -42,7 +42,7 @@ use audience::{Audiences, AudiencesError};
 use criteo::CriteoConfig;
 use delivery::egress::Egress;
 use delivery::env::Env;
-use delivery::{Destination, LaneOptions};
+use delivery::{Destination, JournalKeys, LaneOptions};
 use google::audience::GoogleAudienceConfig;
 use google::events::{GoogleEvents, GoogleEventsConfig};
 use meta::audience::MetaAudienceConfig;
@@ -78,40 +78,88 @@ pub struct Opened {
     pub destination: Arc<dyn Destination>,
     /// The same destination, where it keeps lists.
     pub audiences: Option<Arc<Audiences>>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// How long the platform itself takes until what it accepted works, in seconds, where it documents that.
+    pub own_lag_s: Option<u64>,
+}
+
+/// Where destinations keep what has to outlive them.
+#[derive(Clone, Debug)]
+pub struct Keeping<'a> {
+    /// The folder of shadows.
+    pub folder: &'a Path,
+    /// Keys that seal them, since they hold hashes of personal data. `None` leaves them in clear.
+    pub keys: Option<JournalKeys>,
+}
+
+impl<'a> Keeping<'a> {
+    /// In this folder, in clear.
+    pub fn in_clear(folder: &'a Path) -> Self {
+        Self { folder, keys: None }
+    }
 }
 
 impl PlatformConfig {
+    /// How long the platform itself takes, as it documents it: Meta's guide of custom audiences, Google's help on Customer
+    /// Match.
+    fn own_lag_s(&self) -> Option<u64> {
+        match self {
+            Self::MetaAudience(_) => Some(24 * 3_600),
+            Self::GoogleAudience(_) => Some(48 * 3_600),
+            _ => None,
+        }
+    }
+
     /// Checks the configuration and opens the destination. `name` is the lane's; destinations with lists keep their shadow
-    /// under it in `folder`.
+    /// under it.
     pub fn open(
         self,
         name: &str,
         env: &Env,
         egress: &Egress,
-        folder: &Path,
+        keeping: &Keeping<'_>,
     ) -> Result<Opened, AudiencesError> {
         let clock = || Arc::clone(&env.clock);
-        let lists = |options, audiences| {
+        let own_lag_s = self.own_lag_s();
+        let lists = |options, audiences: Audiences| {
+            let counters = audiences.counters();
             let audiences = Arc::new(audiences);
             let destination = Arc::clone(&audiences) as Arc<dyn Destination>;
-            Opened { options, destination, audiences: Some(audiences) }
+            Opened { options, destination, audiences: Some(audiences), counters, own_lag_s }
         };
-        let events = |options, destination| Opened { options, destination, audiences: None };
+        let events = |options, destination, counters| Opened {
+            options,
+            destination,
+            audiences: None,
+            counters,
+            own_lag_s,
+        };
         Ok(match self {
-            Self::MetaAudience(config) => lists(config.lane(name), config.open(name, env, egress, folder)?),
-            Self::GoogleAudience(config) => lists(config.lane(name), config.open(name, env, egress, folder)?),
-            Self::CriteoAudience(config) => lists(config.lane(name), config.open(name, env, egress, folder)?),
+            Self::MetaAudience(config) => lists(config.lane(name), config.open(name, env, egress, keeping)?),
+            Self::GoogleAudience(config) => {
+                lists(config.lane(name), config.open(name, env, egress, keeping)?)
+            }
+            Self::CriteoAudience(config) => {
+                lists(config.lane(name), config.open(name, env, egress, keeping)?)
+            }
             Self::MetaConversions(config) => {
                 let options = config.lane(name);
-                events(options, Arc::new(MetaConversions::new(name, config, egress, clock())?))
+                let opened = Arc::new(MetaConversions::new(name, config, egress, clock())?);
+                let counters = opened.counters();
+                events(options, opened, counters)
             }
             Self::GoogleEvents(config) => {
                 let options = config.lane(name);
-                events(options, Arc::new(GoogleEvents::new(name, config, egress, clock())?))
+                let opened = Arc::new(GoogleEvents::new(name, config, egress, env, keeping)?);
+                let counters = opened.counters();
+                events(options, opened, counters)
             }
             Self::TiktokEvents(config) => {
                 let options = config.lane(name);
-                events(options, Arc::new(Tiktok::new(name, config, egress, clock())?))
+                let opened = Arc::new(Tiktok::new(name, config, egress, clock())?);
+                let counters = opened.counters();
+                events(options, opened, counters)
             }
         })
     }

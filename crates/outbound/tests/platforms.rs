@@ -19,5 +19,7 @@ mod normalisers;
 mod payloads;
 #[path = "platforms/shadow.rs"]
 mod shadow;
+#[path = "platforms/shadow_file.rs"]
+mod shadow_file;
 #[path = "platforms/standin.rs"]
 mod standin;

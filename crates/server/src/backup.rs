@@ -5,7 +5,8 @@
 //! nothing has to stand still. Files are opened before they are read, so what the server removes meanwhile stays
 //! readable, and every copy is read back and held against its digest.
 //!
-//! The order is what makes the parts fit: the journal of deliveries before the checkpoints, the checkpoints before the
+//! The order is what makes the parts fit: the journal of deliveries before what platforms were told of their lists (so
+//! that whatever counts as delivered stands there) and before the checkpoints, the checkpoints before the
 //! feed and the log. So the log reaches at least as far as everything that speaks of it, and what the journal says was
 //! delivered is in it. The form is described in `docs/operating.md`.
 //!
@@ -32,6 +33,8 @@ use thiserror::Error;
 
 /// Where the delivery journal is in a data directory.
 const JOURNAL: &str = "delivery/journal/delivery.journal";
+/// Where the shadows of platforms' lists are in a data directory.
+const SHADOWS: &str = "delivery/platforms";
 /// The copy of the master secret, where keys are wanted.
 const MASTER_SECRET: &str = "master.secret";
 /// The copy of the keyring, where keys are wanted.

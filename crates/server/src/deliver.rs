@@ -4,7 +4,8 @@
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
 //! the others go on. `source` reads the feed for one destination, `said` is
 //! what it is told of an event, `permits` asks the loop, in log order, whether an
-//! attempt is still right, `platform` reads what operators say of ad platforms, `erase` takes erased people out of what is kept, `figures` are the metrics of each
+//! attempt is still right, `platform` reads what operators say of ad platforms, `erase` takes erased people out of what is kept and `withdraw` out of
+//! platforms' lists, `figures` are the metrics of each
 //! destination, and `handlers` is the interface for operators.
 
 mod erase;
@@ -15,8 +16,10 @@ mod permits;
 mod platform;
 mod said;
 mod source;
+mod withdraw;
 
 pub(crate) use figures::{trouble, write_metrics};
+pub(crate) use withdraw::Withdrawn;
 
 pub(crate) use handlers::{
     all_shown, dead_letters, define, discard, get, list, remove, resend, rotate_secret,
@@ -54,6 +57,8 @@ pub(crate) struct Deliveries {
     wake: Notify,
     /// Somebody is to be forgotten.
     erase: Notify,
+    /// Somebody is to leave platforms' lists.
+    withdraw: Notify,
 }
 
 #[derive(Default)]
@@ -67,7 +72,10 @@ struct Shared {
     open: usize,
     /// Destinations that write files, by name.
     files: BTreeMap<String, Weak<Ndjson>>,
+    /// Ad platforms that were opened, by the name of the destination.
+    platforms: BTreeMap<String, platform::Known>,
     erasing: erase::Erasing,
+    withdrawing: withdraw::Withdrawing,
     /// Times that a destination lost effects, because the feed began anew before they were read.
     losses: u64,
     stopping: bool,
@@ -83,6 +91,7 @@ impl Deliveries {
         self.lock().stopping = true;
         self.wake.notify_one();
         self.erase.notify_one();
+        self.withdraw.notify_one();
     }
 
     /// What status and metrics show.
@@ -160,9 +169,11 @@ pub(crate) fn start(context: &Arc<Context>, env: &Env) -> io::Result<Vec<std::th
     let deliver = std::thread::Builder::new().name("deliver".to_owned()).spawn(move || {
         runtime.block_on(async {
             let erasing = tokio::spawn(erase::run(Arc::clone(&own), env.clone()));
+            let withdrawing = tokio::spawn(withdraw::run(Arc::clone(&own), env.clone()));
             lanes::supervise(own, env).await;
-            // It asks the runner, which has stopped: there is nothing left to wait for.
+            // They ask the runner and its destinations, which have stopped: there is nothing left to wait for.
             erasing.abort();
+            withdrawing.abort();
         });
     })?;
     let own = Arc::clone(context);

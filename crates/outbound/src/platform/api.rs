@@ -55,9 +55,21 @@ pub struct Counters {
     pub failed_later: AtomicU64,
     /// Calls whose outcome was never heard.
     pub never_heard: AtomicU64,
+    /// Milliseconds that all calls took together, from our side.
+    pub request_ms: AtomicU64,
+    /// How long the oldest call waits for its outcome now, in milliseconds; 0 if none does.
+    pub outcome_wait_ms: AtomicU64,
+    /// People in all lists now; who is in two counts twice.
+    pub people: AtomicU64,
+    /// Of how many of them something is not acknowledged now.
+    pub unsettled: AtomicU64,
 }
 
 impl Counters {
+    pub(super) fn set(gauge: &AtomicU64, value: u64) {
+        gauge.store(value, Ordering::Relaxed);
+    }
+
     pub(super) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
     }
@@ -130,7 +142,11 @@ impl Api {
         let request = self.request(method, path, Bytes::from(body));
         let request = request.map_err(|_| Verdict::operator("credential_unusable"))?;
         Counters::add(&self.counters.calls, 1);
-        self.caller.send(request).await.map_err(|error| judge_error(&error))
+        let began_ns = self.clock.monotonic_ns();
+        let answer = self.caller.send(request).await;
+        let took_ms = self.clock.monotonic_ns().saturating_sub(began_ns) / 1_000_000;
+        Counters::add(&self.counters.request_ms, took_ms);
+        answer.map_err(|error| judge_error(&error))
     }
 
     pub(super) fn token(&self) -> Secret {

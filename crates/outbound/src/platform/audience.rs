@@ -3,20 +3,29 @@
 //! It takes `audience.entered` and `audience.exited`; `profile.erased` takes a person out of every list, and
 //! `profile.merged` moves what the absorbed profile left there. What a platform can do with a list is a [`Lists`].
 
+mod awaited;
+mod forget;
+mod repeat;
 mod resync;
+mod tell;
 
+pub use awaited::Settled;
+pub use forget::Forgotten;
 pub use resync::{Part, ResyncError, Resynced};
 
-use super::answer::{Verdict, Verdicts, call_in_halves};
+use super::Keeping;
+use super::answer::{Verdict, Verdicts};
+use super::api::Counters;
 use super::contact::Contact;
 use super::message::{Choice, PersonMessage};
-use super::shadow::{Change, Heard, PEOPLE_MAX, Row, Shadow, ShadowError, Summary, Told, Wish};
+use super::shadow::{PEOPLE_MAX, Row, Shadow, ShadowError, ShadowOptions, Summary, Wish};
 use crate::error::ConfigError;
+use awaited::Awaited;
 use delivery::env::{Clock, Env};
 use delivery::{Destination, LaneOptions, Later, Outcome, Parcel};
-use model::id::Key;
+use model::id::{Key, Position};
+use repeat::Repeating;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +48,7 @@ pub trait Lists: Send + Sync {
     fn weight(&self, rows: usize) -> usize;
 
     /// Puts people's rows into a list, or takes them out. One call; it does the same when it is made twice.
-    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Verdict>;
+    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Answered>;
 
     /// One part of putting people in place of everything that the list holds. `None` where the platform cannot.
     fn replace<'a>(
@@ -47,13 +56,36 @@ pub trait Lists: Send + Sync {
         _list: &'a str,
         _part: Part,
         _people: Vec<Vec<Row>>,
-    ) -> Option<Later<'a, Verdict>> {
+    ) -> Option<Later<'a, Answered>> {
         None
     }
 
-    /// Called once in a while, for platforms that answer later.
-    fn tend(&self) -> Later<'_, ()> {
-        Box::pin(std::future::ready(()))
+    /// Whether a replacement ends with a part of its own, in which there is nobody.
+    fn ends_apart(&self) -> bool {
+        false
+    }
+
+    /// Called once in a while, for platforms that answer later: what became of requests since.
+    fn settled(&self) -> Later<'_, Vec<Settled>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// What was counted.
+    fn counters(&self) -> Arc<Counters>;
+}
+
+/// What a platform answered to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The number under which the platform says later what became of it, where it does not say so at once.
+    pub request: Option<String>,
+}
+
+impl From<Verdict> for Answered {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, request: None }
     }
 }
 
@@ -67,6 +99,8 @@ pub struct Audiences {
     clock: Arc<dyn Clock>,
     /// One change at a time: what overtakes another one on the wire would undo it.
     turn: tokio::sync::Mutex<()>,
+    awaited: Mutex<Awaited>,
+    repeating: Mutex<Repeating>,
 }
 
 impl std::fmt::Debug for Audiences {
@@ -82,10 +116,10 @@ struct Wished {
 }
 
 impl Audiences {
-    /// Opens the shadow of this name in the folder. `names` says which list of the platform an audience is.
+    /// Opens the shadow of this name. `names` says which list of the platform an audience is.
     pub fn open(
         env: &Env,
-        folder: &Path,
+        keeping: &Keeping<'_>,
         name: &str,
         names: BTreeMap<String, String>,
         lists: Arc<dyn Lists>,
@@ -103,7 +137,9 @@ impl Audiences {
             let what = format!("has an id for `{audience}` that is not 1 to 64 letters, digits or `_`");
             return Err(ConfigError::new("lists", what).into());
         }
-        let shadow = Shadow::open(&env.disk, folder, name, people_max.unwrap_or(PEOPLE_MAX))?;
+        let people_max = people_max.unwrap_or(PEOPLE_MAX);
+        let options = ShadowOptions { people_max, keys: keeping.keys.clone() };
+        let shadow = Shadow::open(env, keeping.folder, name, options)?;
         Ok(Self {
             lists,
             names,
@@ -111,6 +147,8 @@ impl Audiences {
             verdicts: Verdicts::default(),
             clock: Arc::clone(&env.clock),
             turn: tokio::sync::Mutex::new(()),
+            awaited: Mutex::default(),
+            repeating: Mutex::default(),
         })
     }
 
@@ -134,113 +172,15 @@ impl Audiences {
         self.on_shadow(move |shadow| Ok(shadow.summary(&list))).await
     }
 
-    /// Writes wishes down, tells the platform, and writes down what it said. Returns for how many people something was
-    /// sent.
-    async fn tell(
-        &self,
-        wished: &mut [Wished],
-        out_of_time: &(dyn Fn() -> bool + Sync),
-    ) -> Result<u64, ShadowError> {
-        let wishes: Vec<Wish> = wished.iter().map(|one| one.wish.clone()).collect();
-        let changes = self.on_shadow(move |shadow| shadow.wish(&wishes)).await?;
-        let sent = changes.iter().filter(|change| !change.is_empty()).count() as u64;
-        let mut told = Vec::new();
-        let lists: std::collections::BTreeSet<String> =
-            wished.iter().map(|one| one.wish.list.clone()).collect();
-        for list in lists {
-            let places: Vec<usize> = wished
-                .iter()
-                .enumerate()
-                .filter(|(_, one)| one.wish.list == list)
-                .map(|(place, _)| place)
-                .collect();
-            self.tell_list(&list, &places, wished, &changes, out_of_time, &mut told).await;
-        }
-        self.on_shadow(move |shadow| shadow.heard(&told)).await?;
-        Ok(sent)
+    /// How many people the platform was told of, in all lists together, and of how many of them something is not
+    /// acknowledged.
+    pub async fn standing(&self) -> Result<(u64, u64), ShadowError> {
+        self.on_shadow(|shadow| Ok((shadow.total() as u64, shadow.unsettled() as u64))).await
     }
 
-    async fn tell_list(
-        &self,
-        list: &str,
-        places: &[usize],
-        wished: &mut [Wished],
-        changes: &[Change],
-        out_of_time: &(dyn Fn() -> bool + Sync),
-        told: &mut Vec<Told>,
-    ) {
-        let mut removed = BTreeMap::new();
-        let mut held_up = None;
-        for add in [false, true] {
-            let rows = |place: &usize| {
-                let change = changes.get(*place)?;
-                let rows = if add { &change.add } else { &change.remove };
-                (!rows.is_empty()).then(|| (*place, rows.clone()))
-            };
-            let people: Vec<(usize, Vec<Row>)> = places.iter().filter_map(rows).collect();
-            let verdicts = match &held_up {
-                // An addition that overtook a removal would be undone by it.
-                Some(verdict) => vec![Verdict::clone(verdict); people.len()],
-                None => self.call(list, add, &people, out_of_time).await,
-            };
-            for ((place, _), verdict) in people.iter().zip(verdicts) {
-                let heard = match &verdict {
-                    Verdict::Accepted => Heard::Done,
-                    Verdict::Refused { .. } => Heard::Refused,
-                    Verdict::Later { .. } | Verdict::Unknown { .. } => {
-                        held_up = Some(verdict.clone());
-                        Heard::Nothing
-                    }
-                };
-                if let Some(one) = wished.get_mut(*place) {
-                    if verdict != Verdict::Accepted {
-                        one.verdict = verdict;
-                    }
-                    let halves = removed.entry(*place).or_insert((Heard::Nothing, Heard::Nothing));
-                    if add { halves.1 = heard } else { halves.0 = heard }
-                }
-            }
-        }
-        for (place, (removed, added)) in removed {
-            if let Some(one) = wished.get(place) {
-                told.push(Told { list: list.to_owned(), person: one.wish.person, removed, added });
-            }
-        }
-    }
-
-    /// Calls as often as the platform's limits ask for.
-    async fn call(
-        &self,
-        list: &str,
-        add: bool,
-        people: &[(usize, Vec<Row>)],
-        out_of_time: &(dyn Fn() -> bool + Sync),
-    ) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(people.len());
-        let mut rest = people;
-        while !rest.is_empty() {
-            let mut weight = 0;
-            let fitting = rest.iter().take_while(|(_, rows)| {
-                weight += self.lists.weight(rows.len());
-                weight <= self.lists.call_max()
-            });
-            let (now, later) = rest.split_at(fitting.count().clamp(1, rest.len()));
-            let part = call_in_halves(now.len(), now.len(), out_of_time, |range| {
-                let rows = now.get(range).unwrap_or_default();
-                let rows = rows.iter().map(|(_, rows)| rows.clone()).collect();
-                let call = self.lists.tell(list, add, rows);
-                Box::pin(async move { call.await.repeatable() })
-            });
-            let part = part.await;
-            let stopped = part.iter().find(|verdict| matches!(verdict, Verdict::Later { .. })).cloned();
-            verdicts.extend(part);
-            rest = later;
-            if let Some(stopped) = stopped {
-                verdicts.extend(rest.iter().map(|_| stopped.clone()));
-                break;
-            }
-        }
-        verdicts
+    /// What it has done.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.lists.counters()
     }
 
     /// Works where waiting for the disk holds up no connection.
@@ -248,16 +188,20 @@ impl Audiences {
         &self,
         work: impl FnOnce(&mut Shadow) -> Result<T, ShadowError> + Send + 'static,
     ) -> Result<T, ShadowError> {
-        let shadow = Arc::clone(&self.shadow);
+        let (shadow, counters) = (Arc::clone(&self.shadow), self.lists.counters());
         let done = tokio::task::spawn_blocking(move || {
             // A panic in here leaves the shadow as it was told the disk is.
-            work(&mut shadow.lock().unwrap_or_else(PoisonError::into_inner))
+            let mut shadow = shadow.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut shadow);
+            Counters::set(&counters.people, shadow.total() as u64);
+            Counters::set(&counters.unsettled, shadow.unsettled() as u64);
+            done
         });
         done.await.unwrap_or(Err(ShadowError::Panicked))
     }
 
     /// What a message wishes for, or why it cannot be heeded.
-    async fn wishes(&self, message: &PersonMessage) -> Result<Vec<Wish>, Verdict> {
+    async fn wishes(&self, message: &PersonMessage, position: Position) -> Result<Vec<Wish>, Verdict> {
         let person = message.person;
         match message.kind.as_str() {
             "audience.entered" | "audience.exited" => {
@@ -270,11 +214,11 @@ impl Audiences {
                 if enters && rows.is_empty() {
                     return Err(Verdict::refused("nothing_to_match"));
                 }
-                Ok(vec![Wish { list, person, rows, again: false }])
+                Ok(vec![Wish { list, person, rows, again: false, position }])
             }
-            "profile.erased" => self.leave_all(person, None).await,
+            "profile.erased" => self.leave_all(person, None, position).await,
             "profile.merged" => match message.merged_from {
-                Some(from) => self.leave_all(from, Some(person)).await,
+                Some(from) => self.leave_all(from, Some(person), position).await,
                 None => Err(Verdict::refused("no_merged_profile")),
             },
             _ => Err(Verdict::refused("kind_not_for_lists")),
@@ -282,7 +226,12 @@ impl Audiences {
     }
 
     /// Takes a person out of every list; `into` gets their rows in lists that it is in itself.
-    async fn leave_all(&self, person: Key, into: Option<Key>) -> Result<Vec<Wish>, Verdict> {
+    async fn leave_all(
+        &self,
+        person: Key,
+        into: Option<Key>,
+        position: Position,
+    ) -> Result<Vec<Wish>, Verdict> {
         let wishes = self.on_shadow(move |shadow| {
             let mut wishes = Vec::new();
             for list in shadow.lists() {
@@ -294,10 +243,10 @@ impl Audiences {
                         rows.sort();
                         rows.dedup();
                         rows.truncate(super::shadow::ROWS_MAX);
-                        wishes.push(Wish { list: list.clone(), person: into, rows, again: false });
+                        wishes.push(Wish { list: list.clone(), person: into, rows, again: false, position });
                     }
                 }
-                wishes.push(Wish { list, person, rows: Vec::new(), again: false });
+                wishes.push(Wish { list, person, rows: Vec::new(), again: false, position });
             }
             Ok(wishes)
         });
@@ -331,7 +280,7 @@ impl Audiences {
                     return failed(&error);
                 }
             }
-            match self.wishes(&message).await {
+            match self.wishes(&message, parcel.id.position).await {
                 Ok(wishes) => gathered.add(number, wishes),
                 Err(verdict) => set(&mut verdicts, number, verdict),
             }
@@ -405,8 +354,12 @@ impl Destination for Audiences {
         Box::pin(async move { self.attempt(&parcels, timeout_ms).await })
     }
 
-    fn tend(&self, _stopping: bool) -> Later<'_, ()> {
-        self.lists.tend()
+    fn tend(&self, stopping: bool) -> Later<'_, ()> {
+        Box::pin(async move {
+            if !stopping {
+                self.settle_and_repeat().await;
+            }
+        })
     }
 }
 

@@ -12,9 +12,10 @@
 //! | any other | refused: halved until the bad one stands alone |
 //! | time-out or break after the request was sent | later: lists are sets |
 
+use super::Keeping;
 use super::answer::{Verdict, judge_status, plain_code};
 use super::api::{Api, Carried, Counters, Credential, Opening};
-use super::audience::{Audiences, AudiencesError, Lists};
+use super::audience::{Answered, Audiences, AudiencesError, Lists};
 use super::contact::{Contact, Unusable, is_hex, is_space, sha256_hex, strip_lower};
 use super::shadow::Row;
 use crate::error::ConfigError;
@@ -25,7 +26,6 @@ use delivery::{LaneOptions, Later};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Where Criteo's API is.
@@ -72,17 +72,17 @@ impl CriteoConfig {
         Audiences::lane(name, 5_000)
     }
 
-    /// Opens it, with its shadow in the folder.
+    /// Opens it, with its shadow.
     pub fn open(
         self,
         name: &str,
         env: &Env,
         egress: &Egress,
-        folder: &Path,
+        keeping: &Keeping<'_>,
     ) -> Result<Audiences, AudiencesError> {
         let (names, people_max) = (self.lists.clone(), self.people_max);
         let lists = Arc::new(CriteoLists::new(name, self, egress, env)?);
-        Audiences::open(env, folder, name, names, lists, people_max)
+        Audiences::open(env, keeping, name, names, lists, people_max)
     }
 }
 
@@ -206,7 +206,11 @@ impl Lists for CriteoLists {
         rows
     }
 
-    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Verdict> {
-        Box::pin(self.amend(list, add, people))
+    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Answered> {
+        Box::pin(async move { self.amend(list, add, people).await.into() })
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.api.counters)
     }
 }

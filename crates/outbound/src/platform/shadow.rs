@@ -14,19 +14,28 @@
 //! A row that two people share is removed when the second one leaves. Where a row of somebody who stays is removed, their
 //! other rows are sent again: platforms drop the *account* that a removed row leads to, which the others lead to as well.
 //!
-//! What it costs: a file of about 100 bytes for each row, 100 bytes of memory for each person and 60 for each row.
+//! Rows are hashes of personal data: the file is sealed where there are keys, and [`forget`] takes erased people out.
+//!
+//! What it costs: a file of about 150 bytes for each row, 100 bytes of memory for each person and 60 for each row.
 
 mod book;
+mod error;
 mod file;
+mod forget;
+mod frame;
 
-pub use file::ShadowError;
+pub use error::ShadowError;
+pub use file::{EXTENSION, RESTORED_EXTENSION};
+pub use forget::{AtRest, Held, forget_at_rest};
 
 use book::Book;
-use delivery::env::Disk;
-use file::{Frame, ShadowFile};
-use model::id::Key;
+use delivery::JournalKeys;
+use delivery::env::Env;
+use file::ShadowFile;
+use frame::Frame;
+use model::id::{Key, Position};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The longest name of a list, in bytes.
 pub const LIST_BYTES_MAX: usize = 256;
@@ -51,6 +60,9 @@ pub struct Wish {
     pub rows: Vec<Row>,
     /// Send the rows even where the platform has acknowledged them: for a platform that is not believed.
     pub again: bool,
+    /// Of the effect that it comes from, or as of which the person was read. What an erasure behind it took away is not
+    /// put in again.
+    pub position: Position,
 }
 
 /// What to send for a person: first the removals, then the additions.
@@ -135,11 +147,28 @@ pub(crate) enum State {
     Removing,
 }
 
+/// How a shadow is kept.
+#[derive(Clone, Debug)]
+pub struct ShadowOptions {
+    /// People in all lists together.
+    pub people_max: usize,
+    /// Keys that seal what is written. `None` leaves it in clear.
+    pub keys: Option<JournalKeys>,
+}
+
+impl Default for ShadowOptions {
+    fn default() -> Self {
+        Self { people_max: PEOPLE_MAX, keys: None }
+    }
+}
+
 /// The shadow of a platform's lists.
 pub struct Shadow {
     file: ShadowFile,
     book: Book,
     people_max: usize,
+    /// Erased people, and before which position they were: what was said of them earlier is not put in any more.
+    barred: BTreeMap<Key, Position>,
 }
 
 impl std::fmt::Debug for Shadow {
@@ -150,24 +179,27 @@ impl std::fmt::Debug for Shadow {
 
 impl Shadow {
     /// Takes the lock of the shadow of this name in the folder, and reads it. What is read is written again and made
-    /// durable before it is believed. A tail that a crash tore goes: what was in it had not begun.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        folder: &Path,
-        name: &str,
-        people_max: usize,
-    ) -> Result<Self, ShadowError> {
+    /// durable before it is believed. A tail that a crash tore goes: what was in it had not begun. What comes from a
+    /// backup counts as not acknowledged, so it is said again: the platform may have heard more since.
+    pub fn open(env: &Env, folder: &Path, name: &str, options: ShadowOptions) -> Result<Self, ShadowError> {
         let mut book = Book::default();
-        let file = ShadowFile::open(disk, folder, name)?;
+        let file = ShadowFile::open(env, folder, name, options.keys)?;
         file.scan(&mut |frame, place| {
             let old = book.get(&frame.list, frame.person).map(|entry| file.read(entry.place)).transpose()?;
-            let old = old.unwrap_or_else(|| frame.without_rows());
+            let old = old.unwrap_or_else(|| Frame::empty(&frame.list, frame.person));
             book.hold(&old, &frame);
             book.place(&frame, place);
             Ok(())
         })?;
-        let mut shadow = Self { file, book, people_max };
-        shadow.rewrite()?;
+        let mut shadow = Self { file, book, people_max: options.people_max, barred: BTreeMap::new() };
+        if shadow.file.is_restored() {
+            let moved = shadow.file.rewrite(&shadow.book.entries(), true)?;
+            shadow.book.moved(moved);
+            shadow.book.doubt();
+            shadow.file.unmark_restored()?;
+        } else {
+            shadow.rewrite()?;
+        }
         Ok(shadow)
     }
 
@@ -185,7 +217,8 @@ impl Shadow {
                 Ok(old) => old,
                 Err(error) => return Err(self.undo(steps, error)),
             };
-            let (new, change) = plan(&old, wish, |row| self.book.is_held_by_another(&old, row));
+            let wish = self.allowed(&old, wish);
+            let (new, change) = plan(&old, &wish, |row| self.book.is_held_by_another(&old, row));
             // The next wish of the same call must see what this one takes or leaves.
             self.step(&mut steps, old, new);
             changes.push(change);
@@ -220,7 +253,8 @@ impl Shadow {
 
     /// Changes who holds what in memory, to be written down with the others or undone with them.
     fn step(&mut self, steps: &mut Steps, old: Frame, new: Frame) {
-        if new.rows != old.rows {
+        let is_later = new.position != old.position && !new.rows.is_empty();
+        if new.rows != old.rows || is_later {
             self.book.hold(&old, &new);
             steps.old.push(old);
             steps.new.push(new);
@@ -252,6 +286,16 @@ impl Shadow {
         self.book.summary(list)
     }
 
+    /// In how many places something of a person is not acknowledged.
+    pub fn unsettled(&self) -> usize {
+        self.book.unsettled()
+    }
+
+    /// People in all lists together; who is in two counts twice.
+    pub fn total(&self) -> usize {
+        self.book.people()
+    }
+
     /// The lists that somebody is, or may be, in.
     pub fn lists(&self) -> Vec<String> {
         self.book.lists()
@@ -271,7 +315,7 @@ impl Shadow {
 
     /// Writes the file anew with nothing in it but what counts. After an erasure this takes the last trace away.
     pub fn rewrite(&mut self) -> Result<(), ShadowError> {
-        let moved = self.file.rewrite(&self.book.entries())?;
+        let moved = self.file.rewrite(&self.book.entries(), false)?;
         self.book.moved(moved);
         Ok(())
     }
@@ -301,7 +345,7 @@ impl Shadow {
     fn frame(&self, list: &str, person: Key) -> Result<Frame, ShadowError> {
         match self.book.get(list, person) {
             Some(entry) => self.file.read(entry.place),
-            None => Ok(Frame { list: list.to_owned(), person, rows: Vec::new() }),
+            None => Ok(Frame::empty(list, person)),
         }
     }
 }
@@ -334,7 +378,8 @@ fn plan(old: &Frame, wish: &Wish, is_held_by_another: impl Fn(&Row) -> bool) -> 
         }
     }
     rows.extend(remove.iter().map(|row| (State::Removing, row.clone())));
-    (Frame { list: old.list.clone(), person: old.person, rows }, Change { remove, add })
+    let position = old.position.max(wish.position);
+    (Frame { list: old.list.clone(), person: old.person, position, rows }, Change { remove, add })
 }
 
 #[cfg(test)]
@@ -347,12 +392,12 @@ mod tests {
 
     fn frame(rows: &[(State, &str)]) -> Frame {
         let rows = rows.iter().map(|(state, text)| (*state, row(text))).collect();
-        Frame { list: "l".to_owned(), person: Key(1), rows }
+        Frame { rows, ..Frame::empty("l", Key(1)) }
     }
 
     fn wish(rows: &[&str]) -> Wish {
         let rows = rows.iter().map(|text| row(text)).collect();
-        Wish { list: "l".to_owned(), person: Key(1), rows, again: false }
+        Wish { list: "l".to_owned(), person: Key(1), rows, again: false, position: Position(0) }
     }
 
     #[test]

@@ -166,8 +166,8 @@ impl Tiktok {
     }
 
     /// What it has done.
-    pub fn counters(&self) -> &Counters {
-        &self.api.counters
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.api.counters)
     }
 
     fn build(&self, contact: &Contact, event: &Event) -> Result<Value, Verdict> {

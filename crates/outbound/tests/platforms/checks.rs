@@ -196,6 +196,7 @@ fn google_status(held: &mut Held, call: &Call<'_>) -> Option<(u16, Value)> {
     // The first question comes too early; every third request failed in part.
     let status = match (*asked, id.strip_prefix("request-")?.parse::<u64>().ok()? % 3) {
         (1, _) => "PROCESSING",
+        _ if held.failed.contains(id) => "FAILED",
         (_, 2) => "PARTIAL_SUCCESS",
         _ => "SUCCESS",
     };
@@ -207,6 +208,12 @@ fn google_status(held: &mut Held, call: &Call<'_>) -> Option<(u16, Value)> {
 pub(crate) fn google_audience(held: &mut Held, call: &Call<'_>) -> (u16, Value) {
     if let Some(answer) = google_status(held, call) {
         return answer;
+    }
+    if held.fail_next > 0 {
+        held.fail_next -= 1;
+        let id = format!("request-{}", held.requests.len());
+        held.failed.insert(id);
+        return google_accept(held);
     }
     match google_members(held, call) {
         Ok(()) => google_accept(held),

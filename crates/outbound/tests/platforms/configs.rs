@@ -3,7 +3,7 @@
 use crate::lanes::fresh;
 use delivery::egress::{Egress, EgressOptions, SystemResolver};
 use delivery::env::Env;
-use outbound::platform::PlatformConfig;
+use outbound::platform::{Keeping, PlatformConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -29,7 +29,10 @@ fn refusal(config: Value, name: &str) -> Option<String> {
     };
     assert!(!format!("{config:?}").contains("hunter2"));
     let strict = Egress::new(EgressOptions::default(), Arc::new(SystemResolver), Env::real().clock).unwrap();
-    config.open(name, &Env::real(), &strict, &fresh(name)).err().map(|error| error.to_string())
+    config
+        .open(name, &Env::real(), &strict, &Keeping::in_clear(&fresh(name)))
+        .err()
+        .map(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! Events through real lanes: bad ones cost no other, repeats are the same event, nothing is lost to answers that are.
 
 use crate::checks;
-use crate::lanes::{Outbox, egress, identifiers, run, settled};
+use crate::lanes::{Outbox, egress, fresh, identifiers, run, settled};
 use crate::standin::{Manner, StandIn, Take};
 use delivery::env::Env;
 use model::id::Timestamp;
-use outbound::platform::{Opened, PlatformConfig};
+use outbound::platform::{Keeping, Opened, PlatformConfig};
 use outbound::render::format_instant;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 struct Platform {
@@ -57,7 +56,14 @@ const PLATFORMS: &[Platform] = &[
 
 fn open(platform: &Platform, standin: &StandIn) -> Opened {
     let config: PlatformConfig = serde_json::from_value((platform.config)(&standin.url())).unwrap();
-    config.open(platform.name, &Env::real(), &egress(), Path::new("unused")).unwrap()
+    config
+        .open(
+            platform.name,
+            &Env::real(),
+            &egress(),
+            &Keeping::in_clear(&fresh(&format!("events-{}", platform.name))),
+        )
+        .unwrap()
 }
 
 /// An order of a person, so many days ago.

@@ -8,7 +8,8 @@ use crate::lanes::{Outbox, egress, identifiers};
 use crate::standin::{StandIn, Take};
 use delivery::Outcome;
 use delivery::env::seeded::World;
-use outbound::platform::PlatformConfig;
+use model::id::Position;
+use outbound::platform::{Keeping, PlatformConfig};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,7 +72,8 @@ async fn sent(config: fn(&str) -> Vec<Value>, number: usize) -> Value {
     let platform = config["platform"].clone();
     let config: PlatformConfig = serde_json::from_value(config).unwrap();
     let world = World::new(number as u64, NOW_US);
-    let opened = config.open("payloads", &world.env(), &egress(), Path::new("/data")).unwrap();
+    let opened =
+        config.open("payloads", &world.env(), &egress(), &Keeping::in_clear(Path::new("/data"))).unwrap();
     let outbox = Outbox::default();
     let is_list = opened.audiences.is_some();
     for (place, person) in people().into_iter().enumerate() {
@@ -96,10 +98,16 @@ async fn sent(config: fn(&str) -> Vec<Value>, number: usize) -> Value {
         };
         let mut once = Some((model::id::Key(7), contact()));
         if number != 5 {
-            opened.audiences.as_ref().unwrap().replace("a", 1, &mut || once.take()).await.unwrap();
+            opened
+                .audiences
+                .as_ref()
+                .unwrap()
+                .replace("a", 1, Position(0), &mut || once.take())
+                .await
+                .unwrap();
         }
         let mut nobody = || None;
-        opened.audiences.as_ref().unwrap().resync("a", false, &mut nobody).await.unwrap();
+        opened.audiences.as_ref().unwrap().resync("a", false, Position(0), &mut nobody).await.unwrap();
     }
     let calls = standin.held.lock().unwrap().bodies.clone();
     json!({ "platform": platform, "calls": calls })

@@ -53,6 +53,10 @@ pub(crate) struct Held {
     pub(crate) added: BTreeMap<(String, String), String>,
     /// Requests whose outcome is asked for later, with how often it was.
     pub(crate) requests: BTreeMap<String, u32>,
+    /// So many of the next requests are taken in and never done.
+    pub(crate) fail_next: u32,
+    /// Requests that were taken in and never done.
+    pub(crate) failed: BTreeSet<String>,
     /// Whole calls, of the stand-in that only records.
     pub(crate) bodies: Vec<Value>,
     /// Calls taken, without questions about outcomes.

@@ -157,7 +157,7 @@ pub(super) fn take_audit(directory: &Path, draft: &mut Draft) -> Result<(), Back
     Ok(())
 }
 
-fn names_in(folder: &Path) -> Result<Vec<String>, BackupError> {
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, BackupError> {
     if !folder.exists() {
         return Ok(Vec::new());
     }

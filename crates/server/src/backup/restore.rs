@@ -1,11 +1,12 @@
 //! Makes a data directory of a backup.
 
-use super::BackupError;
 use super::contents::Contents;
 use super::copy::{Copier, make_folder, sync_folder};
 use super::shelf::finished;
+use super::{BackupError, SHADOWS};
 use engine::feed::FEED_FOLDER;
 use env::Env;
+use outbound::platform::shadow::{EXTENSION, RESTORED_EXTENSION};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -97,7 +98,20 @@ fn fill(env: &Env, backup: &Path, contents: &Contents, stage: &Path) -> Result<(
         // and they take a snapshot. Destinations go on where the journal says.
         engine::feed::renew_identity(env, &feed)?;
     }
+    mark_shadows(contents, stage)?;
     folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
+/// What platforms were told after the backup nobody knows any more: nothing in a shadow counts as acknowledged until it
+/// was said again.
+fn mark_shadows(contents: &Contents, stage: &Path) -> Result<(), BackupError> {
+    let shadows = contents.files.iter().map(|part| Path::new(&part.path));
+    let shadows =
+        shadows.filter(|path| path.starts_with(SHADOWS) && path.extension() == Some(EXTENSION.as_ref()));
+    shadows.map(|path| stage.join(path)).try_for_each(|path| {
+        let mark = path.with_extension(RESTORED_EXTENSION);
+        super::copy::write_new(&mark, b"")
+    })
 }
 
 fn move_in(stage: &Path, to: &Path) -> Result<(), BackupError> {

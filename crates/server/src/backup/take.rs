@@ -2,13 +2,15 @@
 
 use super::contents::Contents;
 use super::copy::Copier;
+use super::log::names_in;
 use super::shelf::{Draft, Figures, Shelf, fingerprint_of};
 use super::state::Pinned;
-use super::{BackupError, FINGERPRINT, JOURNAL, KEYRING, MASTER_SECRET, log, state};
+use super::{BackupError, FINGERPRINT, JOURNAL, KEYRING, MASTER_SECRET, SHADOWS, log, state};
 use crate::calendar::{iso, now_us};
 use crate::config::Config;
 use crate::serve::{DataDirectory, open_options};
 use env::Env;
+use outbound::platform::shadow::EXTENSION;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,7 @@ pub(crate) fn take(env: &Env, config: &Config, folder: &Path, wishes: Wishes) ->
     let mut draft = shelf.begin(fingerprint_of(data)?, iso(now_us()), copier)?;
     draft.contents.sealed = keyring.is_some();
     draft.take_if_there(JOURNAL, &data.join(JOURNAL))?;
+    take_shadows(data, &mut draft)?;
     for name in SMALL_FILES {
         draft.take_if_there(name, &data.join(name))?;
     }
@@ -75,6 +78,18 @@ pub(crate) fn take(env: &Env, config: &Config, folder: &Path, wishes: Wishes) ->
     state::check(env, &copy, &opening.store)?;
     let (path, contents, figures) = draft.finish()?;
     Ok(Taken { path, contents, figures, elapsed: started.elapsed() })
+}
+
+/// Takes in what platforms were told of their lists: without it nobody could be taken out of them. A file may be
+/// replaced by a shorter one while it is copied; the copy is the one that was opened.
+fn take_shadows(data: &Path, draft: &mut Draft) -> Result<(), BackupError> {
+    let folder = data.join(SHADOWS);
+    for name in names_in(&folder)? {
+        if name.ends_with(&format!(".{EXTENSION}")) {
+            draft.take_if_there(&format!("{SHADOWS}/{name}"), &folder.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn take_keys(directory: &DataDirectory, sealed: bool, draft: &mut Draft) -> Result<(), BackupError> {

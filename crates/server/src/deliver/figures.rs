@@ -4,8 +4,10 @@ use super::Deliveries;
 use crate::api::Context;
 use crate::calendar::now_us;
 use delivery::{BreakerState, LaneStatus};
+use outbound::platform::Counters;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One metric: name, type, help and the value of one destination, which gets the end of the feed too. The names are
 /// part of the interface.
@@ -70,6 +72,102 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
+/// One metric of ad platforms: name, type, help and the value of one.
+type PlatformMetric = (&'static str, &'static str, &'static str, fn(&Counters) -> &AtomicU64);
+
+const PLATFORM_METRICS: &[PlatformMetric] = &[
+    ("throughline_platform_calls_total", "counter", "Calls to the platform.", |counted| &counted.calls),
+    (
+        "throughline_platform_request_milliseconds_total",
+        "counter",
+        "Milliseconds that all calls took together; divided by the calls it is the lag of our request.",
+        |counted| &counted.request_ms,
+    ),
+    ("throughline_platform_taken_total", "counter", "Events and rows that the platform took.", |counted| {
+        &counted.taken
+    }),
+    (
+        "throughline_platform_invalid_total",
+        "counter",
+        "Rows that the platform took and could not read.",
+        |counted| &counted.invalid,
+    ),
+    (
+        "throughline_platform_unusable_total",
+        "counter",
+        "Values of people that no platform could use, and that were left out.",
+        |counted| &counted.unusable,
+    ),
+    (
+        "throughline_platform_refused_here_total",
+        "counter",
+        "Messages that were refused before any call.",
+        |counted| &counted.refused_here,
+    ),
+    (
+        "throughline_platform_settled_total",
+        "counter",
+        "Calls whose outcome came later, and was good.",
+        |counted| &counted.settled,
+    ),
+    (
+        "throughline_platform_failed_later_total",
+        "counter",
+        "Calls whose outcome came later, and was not good, or only in part.",
+        |counted| &counted.failed_later,
+    ),
+    (
+        "throughline_platform_never_heard_total",
+        "counter",
+        "Calls whose outcome was never heard.",
+        |counted| &counted.never_heard,
+    ),
+    (
+        "throughline_platform_outcome_wait_milliseconds",
+        "gauge",
+        "How long the oldest call waits for its outcome.",
+        |counted| &counted.outcome_wait_ms,
+    ),
+    (
+        "throughline_platform_people",
+        "gauge",
+        "People in all lists of the platform; who is in two counts twice.",
+        |counted| &counted.people,
+    ),
+    (
+        "throughline_platform_unsettled",
+        "gauge",
+        "Of how many people in lists something is not acknowledged.",
+        |counted| &counted.unsettled,
+    ),
+];
+
+/// Writes the metrics of ad platforms: what they counted since they were opened, and how long they take themselves.
+fn write_platforms(context: &Context, open: &[&LaneStatus], text: &mut String) {
+    let shared = context.deliveries.lock();
+    let known = open.iter().filter_map(|lane| Some((&lane.name, shared.platforms.get(&*lane.name)?)));
+    let known: Vec<_> = known.collect();
+    for (name, kind, help, value) in PLATFORM_METRICS {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (lane, known) in &known {
+            let value = value(&known.counters).load(Ordering::Relaxed);
+            let _ = writeln!(text, "{name}{{destination=\"{lane}\"}} {value}");
+        }
+    }
+    let name = "throughline_platform_own_lag_seconds";
+    let help = "How long the platform itself takes until what it accepted works, where it documents that.";
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    for (lane, lag_s) in known.iter().filter_map(|(lane, known)| Some((lane, known.own_lag_s?))) {
+        let _ = writeln!(text, "{name}{{destination=\"{lane}\"}} {lag_s}");
+    }
+    let name = "throughline_platform_erased_untold_total";
+    let help = "Erased people who may still be in lists, because the platform did not answer in time.";
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (destination, count) in shared.withdrawing.abandoned() {
+        let _ = writeln!(text, "{name}{{destination=\"{destination}\"}} {count}");
+    }
+}
+
 /// Writes them in Prometheus' text format, each with its explanation although there may be no destination.
 pub(crate) fn write_metrics(context: &Context, text: &mut String) {
     let lanes = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
@@ -81,6 +179,8 @@ pub(crate) fn write_metrics(context: &Context, text: &mut String) {
             let _ = writeln!(text, "{name}{{destination=\"{}\"}} {}", lane.name, value(lane, complete));
         }
     }
+    let open: Vec<&LaneStatus> = lanes.iter().filter(|lane| lane.open).collect();
+    write_platforms(context, &open, text);
 }
 
 /// What went wrong on the way out, and how late destinations are: failed attempts since the start, and of each

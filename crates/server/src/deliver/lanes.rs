@@ -246,6 +246,8 @@ fn lane(context: &Arc<Context>, env: &Env, destination: &Destination) -> Result<
         }
         DestinationKind::Platform { settings, credentials } => {
             let opened = platform::open(context, env, name, settings, credentials)?;
+            let known = platform::Known::of(&opened);
+            context.deliveries.lock().platforms.insert(name.to_owned(), known);
             (opened.options, opened.destination)
         }
     };

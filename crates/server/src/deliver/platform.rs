@@ -9,9 +9,11 @@ use crate::api::types::DestinationGiven;
 use crate::api::{Code, Context, Problem};
 use engage::DestinationKind;
 use env::Env;
-use outbound::platform::{Opened, PlatformConfig};
+use outbound::platform::audience::Audiences;
+use outbound::platform::{Counters, Keeping, Opened, PlatformConfig};
 use serde_json::{Map, Value};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 /// Where lists are kept of what platforms were told, in the folder of delivery.
 const SHADOW_FOLDER: &str = "platforms";
@@ -21,6 +23,23 @@ const CREDENTIAL_BYTES_MAX: u64 = 64 * 1024;
 const PLACEHOLDER: &str = "credential";
 /// What a file's name may not look like.
 const NAME_ADVICE: &str = "is no name of a credential: it is a file's name, without folders";
+
+/// What is known of a platform that was opened, beside its lane.
+pub(super) struct Known {
+    /// Where it keeps lists, as long as its lane is open.
+    pub(super) audiences: Weak<Audiences>,
+    /// What it counted since it was opened.
+    pub(super) counters: Arc<Counters>,
+    /// How long the platform itself takes, in seconds.
+    pub(super) own_lag_s: Option<u64>,
+}
+
+impl Known {
+    pub(super) fn of(opened: &Opened) -> Self {
+        let audiences = opened.audiences.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Self { audiences, counters: Arc::clone(&opened.counters), own_lag_s: opened.own_lag_s }
+    }
+}
 
 /// What was given, as a destination of the kind.
 pub(super) fn checked(given: &DestinationGiven) -> Result<DestinationKind, Problem> {
@@ -72,8 +91,13 @@ pub(super) fn open(
         settings.insert(member.clone(), Value::from(read(from, credential)?));
     }
     let config = parsed(settings)?;
-    let shadows = folder(context).join(SHADOW_FOLDER);
-    config.open(name, env, &context.egress, &shadows).map_err(|error| error.to_string())
+    let keeping = Keeping { folder: &shadows(context), keys: context.journal_keys.clone() };
+    config.open(name, env, &context.egress, &keeping).map_err(|error| error.to_string())
+}
+
+/// The folder of what platforms were told.
+pub(super) fn shadows(context: &Context) -> PathBuf {
+    folder(context).join(SHADOW_FOLDER)
 }
 
 fn parsed(settings: Map<String, Value>) -> Result<PlatformConfig, String> {

@@ -4,10 +4,12 @@
 //! sees to it that the person leaves the disk: see `rounds`. What it knows is in a small file, so a restart goes on
 //! where the last run stopped; doing any part twice is the same as doing it once.
 
+mod platforms;
 mod rounds;
 mod segments;
 
 use crate::api::Context;
+use crate::calendar::now_us;
 use engage::effect::{Body, ERASED};
 use engine::IssuedEffect;
 use model::codec::Encoder;
@@ -85,6 +87,12 @@ struct Pending {
     /// No kept checkpoint holds the person any more.
     #[serde(default)]
     checkpoints_done: bool,
+    /// Nothing that we keep for ourselves holds the person any more: what is left is to tell ad platforms.
+    #[serde(default)]
+    kept_done: bool,
+    /// When the person was erased, in microseconds since 1970. Unknown where an earlier version noted it.
+    #[serde(default)]
+    at_us: Option<i64>,
 }
 
 /// What status shows.
@@ -93,7 +101,7 @@ pub(crate) type Shown = crate::api::ErasureStatus;
 impl Erasures {
     pub(crate) fn open(path: PathBuf) -> Result<Self, ErasuresError> {
         let failed = |what: String| ErasuresError { path: path.clone(), what };
-        let stored = match std::fs::metadata(&path) {
+        let mut stored = match std::fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(error) => return Err(failed(error.to_string())),
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
@@ -104,6 +112,9 @@ impl Erasures {
                 serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?
             }
         };
+        for one in &mut stored.pending {
+            one.at_us.get_or_insert_with(now_us);
+        }
         let shared = Mutex::new(Shared { stored, ..Shared::default() });
         Ok(Self { path, shared, wake: Condvar::new() })
     }
@@ -228,11 +239,12 @@ fn follow(context: &Context, cursor: &mut Option<EffectId>, unacknowledged: &mut
     Ok(())
 }
 
-/// Dead letters, and what waits to be sent, do not wait for a round.
+/// Dead letters, what waits to be sent, and platforms' lists do not wait for a round.
 fn forget_at_once(context: &Context, found: &[Pending]) {
     if !found.is_empty() {
-        let people = found.iter().map(|one| (segments::keys(one), Position(one.position)));
-        context.deliveries.forget(people, false);
+        let people = || found.iter().map(|one| (segments::keys(one), Position(one.position)));
+        context.deliveries.forget(people(), false);
+        context.deliveries.withdraw(people(), []);
     }
 }
 
@@ -252,7 +264,14 @@ fn pending_of(effect: &IssuedEffect) -> Option<Pending> {
     match Body::decode(effect.effect.kind, &effect.effect.body) {
         Ok(Body::Erased { nodes, position }) => {
             let nodes = nodes.iter().map(|(node, extent)| (node.to_string(), *extent as u8)).collect();
-            Some(Pending { position: position.0, rewritten_before: 0, nodes, checkpoints_done: false })
+            Some(Pending {
+                position: position.0,
+                rewritten_before: 0,
+                nodes,
+                checkpoints_done: false,
+                kept_done: false,
+                at_us: Some(effect.issued_at.0),
+            })
         }
         _ => {
             tracing::error!(effect = %effect.id, "an erasure cannot be read: start the version that wrote it");

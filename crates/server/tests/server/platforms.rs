@@ -2,24 +2,43 @@
 //! come from files, and limits are kept.
 
 use super::delivery::{Receiver, add, destination};
+use super::operating::{backup, program, text};
 use super::support::{Scratch, Shop, until};
 use serde_json::{Value, json};
-use server::serve::StartOptions;
+use server::config::Config;
+use server::serve::{StartOptions, start};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 const TOKEN: &str = "EAAB-of-the-test";
+/// `printf bob@shop.test | sha256sum`.
+const BOB_SHA256: &str = "000b6cc3927df397e6707a97e9489e2e20923dd15d52b540716c4b47be3a2f3f";
 /// `printf ann@shop.test | sha256sum`.
 const ANN_SHA256: &str = "a25a44bc8224feb3a35d541f1d4f66b43c67be44771f512adf3457e24b03bd6c";
+
+fn config(scratch: &Scratch) -> Config {
+    let mut config = scratch.config();
+    config.delivery.allow = "127.0.0.0/8+http".to_owned();
+    config.delivery.credentials = scratch.0.with_extension("credentials").to_str().unwrap().to_owned();
+    config
+}
+
+/// Stops, does something to the data directory, and starts again.
+fn restart(shop: Shop, meanwhile: impl FnOnce(&Path)) -> Shop {
+    let Shop { running, credentials, scratch } = shop;
+    running.stop().unwrap();
+    meanwhile(&scratch.0);
+    let running = start(config(&scratch), StartOptions::default()).unwrap();
+    Shop { running, credentials, scratch }
+}
 
 /// A shop with an audience, and a folder of credentials.
 fn open() -> Shop {
     let scratch = Scratch::new();
-    let mut config = scratch.config();
-    config.delivery.allow = "127.0.0.0/8+http".to_owned();
     let folder = scratch.0.with_extension("credentials");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("meta-token"), format!("{TOKEN}\n")).unwrap();
-    config.delivery.credentials = folder.to_str().unwrap().to_owned();
+    let config = config(&scratch);
     let shop = Shop::with(scratch, config, StartOptions::default());
     let rule =
         json!({ "rule": r#"count("Product Added", "7d") > 0 && count("Order Completed", "7d") == 0"# });
@@ -70,6 +89,12 @@ fn who_enters_and_leaves_an_audience_is_put_into_the_platforms_list_and_taken_ou
     assert!(head.starts_with("post /2385/users "), "{head}");
     assert!(head.contains(&format!("authorization: bearer {}", TOKEN.to_lowercase())), "{head}");
     assert_eq!(put["payload"]["data"][0][0], ANN_SHA256, "{put}");
+    for (metric, value) in
+        [("people", "1"), ("unsettled", "0"), ("taken_total", "1"), ("own_lag_seconds", "86400")]
+    {
+        let line = format!("throughline_platform_{metric}{{destination=\"meta\"}} {value}\n");
+        until("the metrics say so", || shop.admin("GET", "/metrics", None).body.contains(&line));
+    }
     let body = r#"{"userId":"ann","event":"Order Completed","messageId":"buy","properties":{"order_id":"1","total":5}}"#;
     assert_eq!(shop.send("track", body).status, 200);
     until("ann is taken out", || calls().len() == 2);
@@ -167,4 +192,137 @@ fn what_cannot_work_is_refused_in_words_and_a_missing_credential_is_a_problem_th
     std::fs::write(folder.join("new-token"), TOKEN).unwrap();
     until("it heals by itself", || shown()["problem"].is_null() && !shown()["status"].is_null());
     close(shop);
+}
+
+/// A shop by whose word Ann and Bob are in a platform's list.
+fn with_list(kinds: &Value) -> (Shop, Receiver) {
+    let (shop, receiver) = (open(), Receiver::open());
+    receiver.status.store(200, Ordering::SeqCst);
+    *receiver.says.lock().unwrap() =
+        r#"{"audience_id":"2385","num_received":1,"num_invalid_entries":0}"#.to_owned();
+    let mut list = meta_list(&receiver);
+    list["kinds"] = kinds.clone();
+    destination(&shop, "meta", &list);
+    for (user, email) in [("ann", "ann@shop.test"), ("bob", "bob@shop.test")] {
+        identify(&shop, user, email);
+        add(&shop, user);
+    }
+    let is_in = |hash: &str| told(&receiver, "post").contains(hash) && shadow_holds(&shop.scratch.0, hash);
+    until("both are put in", || is_in(ANN_SHA256) && is_in(BOB_SHA256));
+    (shop, receiver)
+}
+
+/// Ann is erased while the platform is down.
+fn erased_while_down(kinds: &Value) -> (Shop, Receiver) {
+    let (shop, receiver) = with_list(kinds);
+    receiver.status.store(503, Ordering::SeqCst);
+    let id = shop.lookup(&shop.credentials.admin_token, "user_id", "ann").json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let erased = shop.admin("POST", &format!("/admin/v1/profiles/{id}/erase"), None);
+    assert_eq!(erased.status, 200, "{erased:?}");
+    (shop, receiver)
+}
+
+/// What was said with a method.
+fn told(receiver: &Receiver, method: &str) -> String {
+    let got = receiver.got.lock().unwrap();
+    got.iter().filter(|(head, _)| head.starts_with(method)).map(|(_, body)| body.to_string()).collect()
+}
+
+fn shadow_holds(data: &Path, hash: &str) -> bool {
+    let bytes = std::fs::read(data.join("delivery/platforms/meta.shadow")).unwrap_or_default();
+    memchr::memmem::find(&bytes, hash.as_bytes()).is_some()
+}
+
+fn is_kept_by(shop: &Shop, why: &str) -> bool {
+    let erasure = &shop.status()["erasure"];
+    erasure["pending"] == 1
+        && erasure["stage"] == "platforms"
+        && erasure["problem"]
+            .as_str()
+            .is_some_and(|problem| problem.contains("`meta`") && problem.contains(why))
+}
+
+/// The platform is told by what the shadow holds, whatever the destination asks for; until then the erasure is not done.
+#[test]
+fn an_erasure_is_done_when_platforms_were_told_and_their_shadows_forgot() {
+    let kinds = json!(["audience.entered", "audience.exited"]);
+    let (shop, receiver) = erased_while_down(&kinds);
+    until("the erasure waits for the platform", || is_kept_by(&shop, "503"));
+    assert!(shadow_holds(&shop.scratch.0, ANN_SHA256), "nobody could tell the platform otherwise");
+    let shop = restart(shop, |_| ());
+    assert_eq!(shop.status()["erasure"]["pending"], 1, "a restart forgets no erasure");
+    receiver.status.store(200, Ordering::SeqCst);
+    until("the platform is told", || told(&receiver, "delete").contains(ANN_SHA256));
+    until("the erasure is done", || shop.status()["erasure"]["pending"] == 0);
+    assert!(shop.status()["erasure"]["problem"].is_null());
+    assert!(!shadow_holds(&shop.scratch.0, ANN_SHA256) && shadow_holds(&shop.scratch.0, BOB_SHA256));
+    assert!(!told(&receiver, "delete").contains(BOB_SHA256));
+    // Who comes anew is somebody new, and stays over a restart too.
+    let body = r#"{"userId":"ann","event":"Product Added","messageId":"anew","context":{"traits":{"email":"ann@shop.test"}}}"#;
+    assert_eq!(shop.send("track", body).status, 200);
+    until("ann is put in again", || shadow_holds(&shop.scratch.0, ANN_SHA256));
+    let deletes = told(&receiver, "delete");
+    let shop = restart(shop, |_| ());
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(told(&receiver, "delete"), deletes);
+    assert!(shadow_holds(&shop.scratch.0, ANN_SHA256));
+    close(shop);
+}
+
+/// Nobody can tell a platform whose destination is gone. The hashes go all the same before an erasure has to be done.
+#[test]
+fn what_no_platform_can_be_told_is_forgotten_in_time() {
+    let (shop, _receiver) = erased_while_down(&json!(["audience.entered"]));
+    assert_eq!(shop.admin("DELETE", "/admin/v1/destinations/meta", None).status, 200);
+    until("the erasure waits for the destination", || is_kept_by(&shop, "not open"));
+    assert!(shadow_holds(&shop.scratch.0, ANN_SHA256));
+    let shop = restart(shop, |data| {
+        let path = data.join("erasures.json");
+        let mut stored: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        stored["pending"][0]["at_us"] = json!(1);
+        std::fs::write(&path, stored.to_string()).unwrap();
+    });
+    until("the erasure is done", || shop.status()["erasure"]["pending"] == 0);
+    assert!(!shadow_holds(&shop.scratch.0, ANN_SHA256) && shadow_holds(&shop.scratch.0, BOB_SHA256));
+    let metrics = shop.admin("GET", "/metrics", None).body;
+    assert!(
+        metrics.contains("throughline_platform_erased_untold_total{destination=\"meta\"} 1\n"),
+        "{metrics}"
+    );
+    close(shop);
+}
+
+/// A server that comes back from a backup believes nothing that its shadow says: everybody is put in again, and who
+/// leaves is taken out.
+#[test]
+fn what_a_restored_server_believes_is_said_again() {
+    let (shop, receiver) = with_list(&json!(["audience.entered", "audience.exited"]));
+    let (folder, restored) = (Scratch::new(), Scratch::new());
+    backup(&shop.scratch.0, &folder.0, &["--with-keys"]);
+    // What happens after it, the restored server does not know.
+    close(shop);
+    receiver.got.lock().unwrap().clear();
+    *receiver.says.lock().unwrap() =
+        r#"{"audience_id":"2385","num_received":2,"num_invalid_entries":0}"#.to_owned();
+    let (done, said) = program(&["restore", text(&folder.0), "--to", text(&restored.0)]);
+    assert!(done, "{said}");
+    std::fs::create_dir_all(restored.0.with_extension("credentials")).unwrap();
+    std::fs::write(restored.0.with_extension("credentials").join("meta-token"), TOKEN).unwrap();
+    let running = start(config(&restored), StartOptions::default()).unwrap();
+    until("both are put in again", || {
+        let said = told(&receiver, "post");
+        said.contains(ANN_SHA256) && said.contains(BOB_SHA256)
+    });
+    // The answer has to be heard too.
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    running.stop().unwrap();
+    receiver.got.lock().unwrap().clear();
+    let running = start(config(&restored), StartOptions::default()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(told(&receiver, "post"), "", "it is doubted once");
+    running.stop().unwrap();
+    std::fs::remove_dir_all(restored.0.with_extension("credentials")).unwrap();
 }

@@ -3,12 +3,14 @@
 use super::super::answer::Verdict;
 use super::super::contact::Contact;
 use super::super::shadow::{Heard, Row, ShadowError, Summary, Told, Wish};
-use super::{Audiences, Wished};
-use model::id::Key;
+use super::awaited::Awaited;
+use super::{Answered, Audiences, Wished};
+use model::id::{Key, Position};
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 /// People that are told about at once.
-const PART_PEOPLE: usize = 5_000;
+pub(super) const PART_PEOPLE: usize = 5_000;
 
 /// A part of a replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +66,12 @@ pub enum ResyncError {
 
 impl Audiences {
     /// Makes a list exactly what is wanted, by differences: who is missing is added, who is too much is taken out.
-    /// `next` gives everybody who is wanted, each once. With `again` everything is sent, whatever was acknowledged.
+    /// `next` gives everybody who is wanted, each once, as they were at a position of the log. With `again` everything is sent, whatever was acknowledged.
     pub async fn resync(
         &self,
         audience: &str,
         again: bool,
+        position: Position,
         next: &mut (dyn FnMut() -> Option<(Key, Contact)> + Send),
     ) -> Result<Resynced, ResyncError> {
         let _turn = self.turn.lock().await;
@@ -85,7 +88,7 @@ impl Audiences {
                 let rows = self.lists.rows(&contact);
                 wanted.count(&list, person, &rows);
                 seen.insert(person);
-                wishes.push(Wish { list: list.clone(), person, rows, again });
+                wishes.push(Wish { list: list.clone(), person, rows, again, position });
             }
             sent += self.fulfil(wishes).await?;
         }
@@ -97,7 +100,8 @@ impl Audiences {
             let Some(last) = people.last() else { break };
             after = Some(*last);
             let gone = people.into_iter().filter(|person| !seen.contains(person));
-            let wishes = gone.map(|person| Wish { list: list.clone(), person, rows: Vec::new(), again });
+            let wishes =
+                gone.map(|person| Wish { list: list.clone(), person, rows: Vec::new(), again, position });
             sent += self.fulfil(wishes.collect()).await?;
         }
         let told = self.on_shadow(move |shadow| Ok(shadow.summary(&list))).await?;
@@ -105,11 +109,12 @@ impl Audiences {
     }
 
     /// Puts everybody who is wanted in place of whatever the platform's list holds, also of what it holds for reasons
-    /// that nobody here knows. `count` is how many `next` gives.
+    /// that nobody here knows. `count` is how many `next` gives, as they were at a position of the log.
     pub async fn replace(
         &self,
         audience: &str,
         count: u64,
+        position: Position,
         next: &mut (dyn FnMut() -> Option<(Key, Contact)> + Send),
     ) -> Result<Resynced, ResyncError> {
         let _turn = self.turn.lock().await;
@@ -121,22 +126,24 @@ impl Audiences {
         let mut part = Part { session, began_us, number: 0, last: false, people: count };
         let part_people = PART_PEOPLE.min(self.lists.call_max() / self.lists.weight(10).max(1)).max(1);
         let mut waiting: Vec<(Key, Contact)> = std::iter::from_fn(&mut *next).take(part_people).collect();
-        loop {
+        let ends_apart = self.lists.ends_apart();
+        let request = loop {
             let following: Vec<(Key, Contact)> = std::iter::from_fn(&mut *next).take(part_people).collect();
-            part = Part { number: part.number + 1, last: following.is_empty(), ..part };
+            let last = following.is_empty() && (!ends_apart || waiting.is_empty());
+            part = Part { number: part.number + 1, last, ..part };
             let people: Vec<(Key, Vec<Row>)> =
                 waiting.iter().map(|(person, contact)| (*person, self.lists.rows(contact))).collect();
             for (person, rows) in &people {
                 wanted.count(&list, *person, rows);
                 seen.insert(*person);
             }
-            self.replace_part(&list, part, people).await?;
+            let request = self.replace_part(&list, part, position, people).await?;
             if part.last {
-                break;
+                break request;
             }
             waiting = following;
-        }
-        self.settle_absent(&list, &seen).await?;
+        };
+        self.settle_absent(&list, &seen, request.as_deref()).await?;
         let (from, sent) = (list.clone(), wanted.people);
         let told = self.on_shadow(move |shadow| Ok(shadow.summary(&from))).await?;
         Ok(Resynced { wanted, told, sent })
@@ -146,40 +153,55 @@ impl Audiences {
         &self,
         list: &str,
         part: Part,
+        position: Position,
         people: Vec<(Key, Vec<Row>)>,
-    ) -> Result<(), ResyncError> {
-        let wishes: Vec<Wish> = people
-            .iter()
-            .map(|(person, rows)| Wish {
-                list: list.to_owned(),
-                person: *person,
-                rows: rows.clone(),
-                again: true,
-            })
-            .collect();
-        let told: Vec<Told> = wishes
-            .iter()
-            .map(|wish| Told {
-                list: wish.list.clone(),
-                person: wish.person,
-                // What a person had before goes with everything else when the replacement is complete.
-                removed: if part.last { Heard::Done } else { Heard::Nothing },
-                added: Heard::Done,
-            })
-            .collect();
+    ) -> Result<Option<String>, ResyncError> {
+        let wish = |(person, rows): &(Key, Vec<Row>)| Wish {
+            list: list.to_owned(),
+            person: *person,
+            rows: rows.clone(),
+            again: true,
+            position,
+        };
+        let wishes: Vec<Wish> = people.iter().map(wish).collect();
+        self.awaited(|awaited| people.iter().for_each(|(person, _)| awaited.begin(list, *person)));
+        // What a person had before goes with everything else when the replacement is complete.
+        let removed = if part.last { Heard::Done } else { Heard::Nothing };
+        let told = |(person, _): &(Key, Vec<Row>)| Told {
+            list: list.to_owned(),
+            person: *person,
+            removed,
+            added: Heard::Done,
+        };
+        let told: Vec<Told> = people.iter().map(told).collect();
         self.on_shadow(move |shadow| shadow.wish(&wishes).map(|_| ())).await?;
+        let named: Vec<Key> = people.iter().map(|(person, _)| *person).collect();
         let rows = people.into_iter().map(|(_, rows)| rows).filter(|rows| !rows.is_empty()).collect();
         let call = self.lists.replace(list, part, rows).ok_or(ResyncError::NoReplacement)?;
-        match call.await.repeatable() {
-            Verdict::Accepted => Ok(self.on_shadow(move |shadow| shadow.heard(&told)).await?),
-            Verdict::Later { reason, .. } | Verdict::Refused { reason } | Verdict::Unknown { reason } => {
-                Err(ResyncError::Platform { reason })
+        let Answered { verdict, request } = call.await;
+        match (verdict.repeatable(), &request) {
+            (Verdict::Accepted, None) => self.on_shadow(move |shadow| shadow.heard(&told)).await?,
+            (Verdict::Accepted, Some(request)) => self.awaited(|awaited| {
+                named.iter().for_each(|person| awaited.note(request, list, *person, true));
+            }),
+            (
+                Verdict::Later { reason, .. } | Verdict::Refused { reason } | Verdict::Unknown { reason },
+                _,
+            ) => {
+                return Err(ResyncError::Platform { reason });
             }
         }
+        Ok(request)
     }
 
-    /// After a replacement nobody is in the list who was not named, and of nobody is there a row of before.
-    async fn settle_absent(&self, list: &str, seen: &BTreeSet<Key>) -> Result<(), ResyncError> {
+    /// After a replacement nobody is in the list who was not named, and of nobody is there a row of before: now, or when
+    /// the request that ends it is done.
+    async fn settle_absent(
+        &self,
+        list: &str,
+        seen: &BTreeSet<Key>,
+        request: Option<&str>,
+    ) -> Result<(), ResyncError> {
         let mut after = None;
         loop {
             let from = list.to_owned();
@@ -187,12 +209,30 @@ impl Audiences {
                 self.on_shadow(move |shadow| Ok(shadow.people(&from, after, PART_PEOPLE, false))).await?;
             let Some(last) = people.last() else { return Ok(()) };
             after = Some(*last);
-            let named = |person, added| Told { list: list.to_owned(), person, removed: Heard::Done, added };
-            let told: Vec<Told> = people.iter().map(|person| named(*person, Heard::Nothing)).collect();
-            let gone = people.into_iter().filter(|person| !seen.contains(person));
-            let wishes: Vec<Wish> = gone
-                .map(|person| Wish { list: list.to_owned(), person, rows: Vec::new(), again: false })
-                .collect();
+            let gone: Vec<Key> = people.iter().copied().filter(|person| !seen.contains(person)).collect();
+            let wish = |person: &Key| Wish {
+                list: list.to_owned(),
+                person: *person,
+                rows: Vec::new(),
+                again: false,
+                position: Position(0),
+            };
+            let wishes: Vec<Wish> = gone.iter().map(wish).collect();
+            let told = |person: &Key| Told {
+                list: list.to_owned(),
+                person: *person,
+                removed: Heard::Done,
+                added: Heard::Nothing,
+            };
+            let told: Vec<Told> = match request {
+                None => people.iter().map(told).collect(),
+                Some(_) => Vec::new(),
+            };
+            self.awaited(|awaited| {
+                gone.iter().for_each(|person| awaited.begin(list, *person));
+                let waiting = request.iter().flat_map(|request| people.iter().map(move |one| (request, one)));
+                waiting.for_each(|(request, person)| awaited.note(request, list, *person, false));
+            });
             self.on_shadow(move |shadow| {
                 shadow.wish(&wishes)?;
                 shadow.heard(&told)
@@ -201,7 +241,13 @@ impl Audiences {
         }
     }
 
-    /// Tells what the platform has not acknowledged: after a crash, and after answers that got lost.
+    /// Works with what is awaited.
+    pub(super) fn awaited<T>(&self, work: impl FnOnce(&mut Awaited) -> T) -> T {
+        work(&mut self.awaited.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells what the platform has not acknowledged and nothing is awaited of: after a crash, and after answers that got
+    /// lost.
     pub async fn tell_unsettled(&self) -> Result<u64, ResyncError> {
         let _turn = self.turn.lock().await;
         let mut sent = 0;
@@ -213,7 +259,9 @@ impl Audiences {
                     let people = shadow.people(&from, after, PART_PEOPLE, true);
                     let wish = |person| {
                         let rows = shadow.wanted(&from, person)?;
-                        Ok(Wish { list: from.clone(), person, rows, again: false })
+                        // What is repeated is as old as it was.
+                        let position = Position(0);
+                        Ok(Wish { list: from.clone(), person, rows, again: false, position })
                     };
                     people.into_iter().map(wish).collect::<Result<Vec<Wish>, ShadowError>>()
                 });
@@ -226,7 +274,7 @@ impl Audiences {
         Ok(sent)
     }
 
-    async fn fulfil(&self, wishes: Vec<Wish>) -> Result<u64, ResyncError> {
+    pub(super) async fn fulfil(&self, wishes: Vec<Wish>) -> Result<u64, ResyncError> {
         let mut wished: Vec<Wished> =
             wishes.into_iter().map(|wish| Wished { wish, verdict: Verdict::Accepted }).collect();
         let sent = self.tell(&mut wished, &|| false).await?;

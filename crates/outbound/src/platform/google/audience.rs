@@ -1,9 +1,10 @@
 //! Customer Match lists: `audienceMembers:ingest`, `audienceMembers:remove`, and `audienceMembers:removeAll` with
 //! `removeAsOfTime`, which takes out whoever was not added again since, so that a list is replaced without being empty.
 
+use super::super::Keeping;
 use super::super::answer::Verdict;
 use super::super::api::{Api, Carried, Counters, Credential, Opening, home_country};
-use super::super::audience::{Audiences, AudiencesError, Lists, Part};
+use super::super::audience::{Answered, Audiences, AudiencesError, Lists, Part, Settled};
 use super::super::contact::Contact;
 use super::super::shadow::Row;
 use super::later::Requests;
@@ -19,7 +20,6 @@ use model::normalise::PhoneCountry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Members of one call.
@@ -96,17 +96,17 @@ impl GoogleAudienceConfig {
         LaneOptions { rate, ..Audiences::lane(name, MEMBERS_MAX) }
     }
 
-    /// Opens it, with its shadow in the folder.
+    /// Opens it, with its shadow.
     pub fn open(
         self,
         name: &str,
         env: &Env,
         egress: &Egress,
-        folder: &Path,
+        keeping: &Keeping<'_>,
     ) -> Result<Audiences, AudiencesError> {
         let (names, people_max) = (self.lists.clone(), self.people_max);
         let lists = Arc::new(GoogleLists::new(name, self, egress, env)?);
-        Audiences::open(env, folder, name, names, lists, people_max)
+        Audiences::open(env, keeping, name, names, lists, people_max)
     }
 }
 
@@ -147,7 +147,8 @@ impl GoogleLists {
             operating: config.operating_account,
             login: config.login_account,
             home,
-            requests: Requests::new(config.ask_after_ms),
+            // What is not acknowledged is said again after a restart: its numbers need not be kept.
+            requests: Requests::in_memory(config.ask_after_ms),
         })
     }
 
@@ -155,10 +156,10 @@ impl GoogleLists {
         destinations(&self.operating, self.login.as_ref(), list)
     }
 
-    async fn members(&self, list: &str, add: bool, people: Vec<Vec<Row>>) -> Verdict {
+    async fn members(&self, list: &str, add: bool, people: Vec<Vec<Row>>) -> Answered {
         let count = people.len() as u64;
         let members: Option<Vec<Value>> = people.iter().map(|rows| member(rows)).collect();
-        let Some(members) = members else { return Verdict::refused("row_unreadable") };
+        let Some(members) = members else { return Verdict::refused("row_unreadable").into() };
         let mut body =
             json!({ "destinations": self.to(list), "audienceMembers": members, "encoding": "HEX" });
         if let (true, Some(map)) = (add, body.as_object_mut()) {
@@ -169,28 +170,22 @@ impl GoogleLists {
         self.call(path, body, count).await
     }
 
-    async fn call(&self, path: &str, body: Value, count: u64) -> Verdict {
+    async fn call(&self, path: &str, body: Value, count: u64) -> Answered {
         let response = match self.api.call(Method::Post, path, body.to_string()).await {
             Ok(response) => response,
-            Err(verdict) => return verdict,
+            Err(verdict) => return verdict.into(),
         };
         let (verdict, id) = judge(&self.api, &response);
-        if let Some(id) = id {
+        if let Some(id) = &id {
             Counters::add(&self.api.counters.taken, count);
-            self.requests.taken_in(&self.api, id);
+            self.requests.taken_in(&self.api, id.clone()).await;
         }
-        verdict
+        Answered { verdict, request: id }
     }
 
-    async fn replace_part(&self, list: &str, part: Part, people: Vec<Vec<Row>>) -> Verdict {
-        if !people.is_empty() {
-            match self.members(list, true, people).await {
-                Verdict::Accepted => {}
-                other => return other,
-            }
-        }
+    async fn replace_part(&self, list: &str, part: Part, people: Vec<Vec<Row>>) -> Answered {
         if !part.last {
-            return Verdict::Accepted;
+            return self.members(list, true, people).await;
         }
         let before = format_instant(Timestamp(part.began_us));
         let body = json!({ "destinations": self.to(list), "removeAsOfTime": before });
@@ -217,15 +212,28 @@ impl Lists for GoogleLists {
         1
     }
 
-    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Verdict> {
+    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Answered> {
         Box::pin(self.members(list, add, people))
     }
 
-    fn replace<'a>(&'a self, list: &'a str, part: Part, people: Vec<Vec<Row>>) -> Option<Later<'a, Verdict>> {
+    fn replace<'a>(
+        &'a self,
+        list: &'a str,
+        part: Part,
+        people: Vec<Vec<Row>>,
+    ) -> Option<Later<'a, Answered>> {
         Some(Box::pin(self.replace_part(list, part, people)))
     }
 
-    fn tend(&self) -> Later<'_, ()> {
+    fn ends_apart(&self) -> bool {
+        true
+    }
+
+    fn settled(&self) -> Later<'_, Vec<Settled>> {
         Box::pin(self.requests.ask(&self.api))
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.api.counters)
     }
 }

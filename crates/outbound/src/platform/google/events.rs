@@ -1,5 +1,6 @@
 //! Conversions: `events:ingest`, at most 2,000 events a call.
 
+use super::super::Keeping;
 use super::super::answer::{Verdict, Verdicts};
 use super::super::api::{Api, Carried, Counters, Credential, Opening, check_id, event_name, home_country};
 use super::super::contact::{Contact, Personal};
@@ -11,7 +12,7 @@ use crate::error::ConfigError;
 use crate::render::format_instant;
 use crate::webhook::Secret;
 use delivery::egress::{Egress, Method};
-use delivery::env::Clock;
+use delivery::env::Env;
 use delivery::{Destination, LaneOptions, Later, Outcome, Parcel, RateOptions};
 use model::normalise::PhoneCountry;
 use serde::Deserialize;
@@ -124,7 +125,8 @@ impl GoogleEvents {
         name: &str,
         config: GoogleEventsConfig,
         egress: &Egress,
-        clock: Arc<dyn Clock>,
+        env: &Env,
+        keeping: &Keeping<'_>,
     ) -> Result<Self, ConfigError> {
         config.operating_account.check("operating_account")?;
         config.login_account.as_ref().map_or(Ok(()), |account| account.check("login_account"))?;
@@ -140,7 +142,7 @@ impl GoogleEvents {
             timeout_ms: config.timeout_ms,
             rate: Some(RATE),
             egress,
-            clock,
+            clock: Arc::clone(&env.clock),
         })?;
         Ok(Self {
             api,
@@ -148,14 +150,14 @@ impl GoogleEvents {
             names: config.events,
             home,
             validate_only: config.validate_only,
-            requests: Requests::new(config.ask_after_ms),
+            requests: Requests::kept(config.ask_after_ms, env, keeping.folder, name)?,
             verdicts: Verdicts::default(),
         })
     }
 
     /// What it has done.
-    pub fn counters(&self) -> &Counters {
-        &self.api.counters
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.api.counters)
     }
 
     fn build(&self, message: &PersonMessage, event: &Event) -> Result<Value, Verdict> {
@@ -209,7 +211,7 @@ impl GoogleEvents {
         let (verdict, id) = judge(&self.api, &response);
         if let Some(id) = id {
             Counters::add(&self.api.counters.taken, count);
-            self.requests.taken_in(&self.api, id);
+            self.requests.taken_in(&self.api, id).await;
         }
         verdict
     }
@@ -257,6 +259,9 @@ impl Destination for GoogleEvents {
     }
 
     fn tend(&self, _stopping: bool) -> Later<'_, ()> {
-        Box::pin(self.requests.ask(&self.api))
+        Box::pin(async move {
+            // What became of events is counted, and nobody can be asked to do them again.
+            self.requests.ask(&self.api).await;
+        })
     }
 }

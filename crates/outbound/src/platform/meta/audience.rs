@@ -1,9 +1,10 @@
 //! Custom audiences: people are put in (`POST /{audience}/users`), taken out (`DELETE`), or put in place of everything
 //! (`POST /{audience}/usersreplace`), at most 10,000 rows a call.
 
+use super::super::Keeping;
 use super::super::answer::Verdict;
 use super::super::api::{Api, Carried, Counters, Credential, Opening, home_country};
-use super::super::audience::{Audiences, AudiencesError, Lists, Part};
+use super::super::audience::{Answered, Audiences, AudiencesError, Lists, Part};
 use super::super::contact::Contact;
 use super::super::shadow::Row;
 use super::{BASE_URL, Hashed, judge, proof};
@@ -16,7 +17,6 @@ use model::normalise::PhoneCountry;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,17 +77,17 @@ impl MetaAudienceConfig {
         Audiences::lane(name, 5_000)
     }
 
-    /// Opens it, with its shadow in the folder.
+    /// Opens it, with its shadow.
     pub fn open(
         self,
         name: &str,
         env: &Env,
         egress: &Egress,
-        folder: &Path,
+        keeping: &Keeping<'_>,
     ) -> Result<Audiences, AudiencesError> {
         let (names, people_max) = (self.lists.clone(), self.people_max);
         let lists = Arc::new(MetaLists::new(name, self, egress, env)?);
-        Audiences::open(env, folder, name, names, lists, people_max)
+        Audiences::open(env, keeping, name, names, lists, people_max)
     }
 }
 
@@ -196,19 +196,29 @@ impl Lists for MetaLists {
         rows
     }
 
-    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Verdict> {
+    fn tell<'a>(&'a self, list: &'a str, add: bool, people: Vec<Vec<Row>>) -> Later<'a, Answered> {
         let method = if add { Method::Post } else { Method::Delete };
         let session = self.session(people.iter().map(Vec::len).sum());
-        Box::pin(self.call(method, format!("/{list}/users"), session, people))
+        Box::pin(async move { self.call(method, format!("/{list}/users"), session, people).await.into() })
     }
 
-    fn replace<'a>(&'a self, list: &'a str, part: Part, people: Vec<Vec<Row>>) -> Option<Later<'a, Verdict>> {
+    fn replace<'a>(
+        &'a self,
+        list: &'a str,
+        part: Part,
+        people: Vec<Vec<Row>>,
+    ) -> Option<Later<'a, Answered>> {
         let session = Session {
             session_id: part.session,
             batch_seq: part.number,
             last_batch_flag: part.last,
             estimated_num_total: part.people,
         };
-        Some(Box::pin(self.call(Method::Post, format!("/{list}/usersreplace"), session, people)))
+        let path = format!("/{list}/usersreplace");
+        Some(Box::pin(async move { self.call(Method::Post, path, session, people).await.into() }))
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.api.counters)
     }
 }

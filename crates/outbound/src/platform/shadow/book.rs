@@ -1,6 +1,6 @@
 //! What a shadow holds in memory: where each person's rows are in the file, and who shares a row with whom.
 
-use super::file::{Frame, Place};
+use super::frame::{Frame, Place};
 use super::{Row, State, Summary};
 use model::id::Key;
 use ring::digest;
@@ -28,6 +28,7 @@ struct List {
 pub(super) struct Book {
     lists: BTreeMap<String, List>,
     people: usize,
+    unsettled: usize,
     live_bytes: u64,
 }
 
@@ -56,6 +57,10 @@ fn wanted(frame: &Frame) -> impl Iterator<Item = &Row> {
 impl Book {
     pub(super) fn people(&self) -> usize {
         self.people
+    }
+
+    pub(super) fn unsettled(&self) -> usize {
+        self.unsettled
     }
 
     pub(super) fn live_bytes(&self) -> u64 {
@@ -136,12 +141,26 @@ impl Book {
         } else {
             self.live_bytes += u64::from(place.len);
             self.people += 1;
+            self.unsettled += usize::from(unsettled);
             list.people.insert(frame.person, Entry { place, unsettled })
         };
         if let Some(old) = old {
             self.live_bytes = self.live_bytes.saturating_sub(u64::from(old.place.len));
             self.people = self.people.saturating_sub(1);
+            self.unsettled = self.unsettled.saturating_sub(usize::from(old.unsettled));
         }
+    }
+
+    /// Nothing is acknowledged any more.
+    pub(super) fn doubt(&mut self) {
+        let entries = self.lists.values_mut().flat_map(|list| list.people.values_mut());
+        entries.for_each(|entry| entry.unsettled = true);
+        self.unsettled = self.people;
+    }
+
+    /// The lists that a person is, or may be, in.
+    pub(super) fn lists_of(&self, person: Key) -> impl Iterator<Item = &String> {
+        self.lists.iter().filter(move |(_, list)| list.people.contains_key(&person)).map(|(name, _)| name)
     }
 
     /// The places of [`Book::entries`], in that order, have changed.

@@ -10,9 +10,13 @@
 //! 5. Delivery forgets its dead letters once more (it was asked at once), and rewrites the files of destinations.
 //! 6. Used segment files that wait to be used again, or are in use again, go: they hold what they held.
 //!
+//! 7. Ad platforms are told, and what is kept of what they were told goes (see `platforms`). That may take long, so it
+//!    holds up no further round.
+//!
 //! A merge of all runs and a look at every segment cost the more the larger the shop is. So a round is followed by a
 //! rest in proportion, in which further erasures gather.
 
+use super::platforms::Platforms;
 use super::{Pending, segments};
 use crate::api::Context;
 use crate::serve::Instant;
@@ -34,6 +38,7 @@ pub(super) enum Stage {
     Feed,
     Delivery,
     UsedFiles,
+    Platforms,
     Rest,
 }
 
@@ -46,6 +51,7 @@ impl Stage {
             Self::Feed => "feed",
             Self::Delivery => "delivery",
             Self::UsedFiles => "used_files",
+            Self::Platforms => "platforms",
             Self::Rest => "rest",
         }
     }
@@ -57,6 +63,7 @@ pub(super) struct Rounds {
     round: Option<Round>,
     /// Since when, and for how many seconds.
     rest: Option<(Instant, u64)>,
+    platforms: Platforms,
 }
 
 /// Erasures that go together.
@@ -77,7 +84,23 @@ struct Round {
 impl Rounds {
     /// Does what can be done now. Gives what is waited for; `None` if nothing is pending.
     pub(super) fn work(&mut self, context: &Context) -> Result<Option<Stage>, String> {
-        let pending = context.erasures.lock().stored.pending.clone();
+        // A platform that cannot be told holds up no round, and no round keeps a platform from being told.
+        let told = self.platforms.work(context);
+        match (self.advance(context)?, told) {
+            (None, Ok(false)) => Ok(None),
+            (None, Ok(true)) => Ok(Some(Stage::Platforms)),
+            (stage, Err(problem)) => {
+                context.erasures.lock().stage = Some(stage.unwrap_or(Stage::Platforms));
+                Err(problem)
+            }
+            (stage, Ok(_)) => Ok(stage),
+        }
+    }
+
+    /// Goes on with the present round, or begins one.
+    fn advance(&mut self, context: &Context) -> Result<Option<Stage>, String> {
+        let mut pending = context.erasures.lock().stored.pending.clone();
+        pending.retain(|one| !one.kept_done);
         let Some(until) = pending.iter().map(|one| one.position).max() else {
             return Ok(None);
         };
@@ -127,7 +150,7 @@ impl Round {
             return Ok(Some(Stage::UsedFiles));
         }
         self.settle(context)?;
-        tracing::info!(erasures = pending.len(), "erased people are out of checkpoints and log");
+        tracing::info!(erasures = pending.len(), "erased people are out of what is kept");
         Ok(None)
     }
 
@@ -227,11 +250,7 @@ impl Round {
     }
 
     fn settle(&self, context: &Context) -> Result<(), String> {
-        let settle = |stored: &mut super::Stored| {
-            stored.done_before = stored.done_before.max(self.until);
-            stored.pending.retain(|one| one.position > self.until);
-        };
-        context.erasures.change(settle).map_err(|error| error.to_string())
+        self.note(context, |one| one.kept_done = true)
     }
 
     /// Writes down how far the erasures of this round have come.

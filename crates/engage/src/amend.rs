@@ -45,7 +45,7 @@ impl Step<'_> {
         self.post(restated);
         for key in &keys {
             self.recompute_suppression(*key);
-            self.reckon_all(*key, Cause::Unmerge, None);
+            self.enter_anew(*key, Cause::Unmerge);
         }
         Ok(Reply::Unmerged(keys))
     }
@@ -79,7 +79,8 @@ impl Step<'_> {
         let component = self.state.component(profile).cloned();
         let component = component.ok_or_else(|| CommandError::Unknown("profile".to_owned()))?;
         let nodes: Vec<Key> = component.members.iter().map(|member| member.node).collect();
-        self.leave_all(profile, Cause::Erased);
+        let left = self.leave_all(profile, Cause::Erased);
+        self.untell(&left);
         if self.state.suppressions.get(profile).is_some() {
             self.forget_suppression(profile);
         } else {

@@ -12,7 +12,7 @@
 mod gather;
 
 pub use gather::{Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
-pub(crate) use gather::{decode_ids, decode_people, encode_ids};
+pub(crate) use gather::{decode_ids, decode_people, encode_ids, takes_features};
 
 use crate::command::{CommandError, Reply};
 use crate::membership::{Backfill, key_of};

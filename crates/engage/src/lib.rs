@@ -47,7 +47,7 @@ pub use line::{
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};
-pub use redact::{ErasedNode, Extent, redact};
+pub use redact::{Counted, ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};
 pub use state::{Counts, Node, PROFILES, ProfileRow, SUPPRESSIONS, State, Suppressed};
 pub use view::{Cause, Change, Decision, Held, View};

@@ -134,6 +134,7 @@ impl Machine for Engage {
     const RULES_VERSION: u32 = crate::RULES_VERSION;
     // A back-fill must not bring back what somebody did before they were erased.
     const HISTORY_KINDS: &'static [u16] = &[crate::effect::ERASED];
+    const ERASING_KIND: Option<u16> = Some(crate::effect::ERASED);
     const VIEW_TABLES: &'static [TableId] =
         &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS];
 

@@ -14,6 +14,9 @@ pub struct Membership {
     pub next_change: Timestamp,
     /// Sorted by audience.
     pub audiences: Vec<Member>,
+    /// How often the profile, or one that became part of it, left which audience, sorted by audience. What it was counted
+    /// for in [`Tally`] is this and the audiences that it is in, and goes with it.
+    pub left: Vec<(DefinitionId, u32)>,
 }
 
 /// One of them.
@@ -29,13 +32,31 @@ pub struct Member {
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { next_change: NEVER, audiences: Vec::new() }
+        Self { next_change: NEVER, audiences: Vec::new(), left: Vec::new() }
     }
 }
 
 impl Membership {
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.audiences.capacity() * size_of::<Member>()
+        self.audiences.capacity() * size_of::<Member>() + self.left.capacity() * 8
+    }
+
+    /// Whether there is nothing to keep.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.audiences.is_empty() && self.left.is_empty() && self.next_change == NEVER
+    }
+
+    /// Counts exits.
+    pub(crate) fn leave(&mut self, audience: DefinitionId, times: u32) {
+        match self.left.binary_search_by_key(&audience, |(own, _)| *own) {
+            Ok(at) => {
+                self.left.iter_mut().skip(at).take(1).for_each(|own| own.1 = own.1.saturating_add(times))
+            }
+            Err(at) => {
+                self.left.reserve_exact(1);
+                self.left.insert(at, (audience, times));
+            }
+        }
     }
 
     /// Puts some audiences in and takes others out, each named once, without room to spare.
@@ -53,6 +74,7 @@ impl Membership {
         audiences.extend(turns.clone().filter_map(|(_, entered)| entered));
         audiences.sort_unstable_by_key(|member| member.audience);
         self.audiences = audiences;
+        turns.filter(|(_, entered)| entered.is_none()).for_each(|(audience, _)| self.leave(audience, 1));
     }
 
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
@@ -75,7 +97,23 @@ impl Membership {
                 since_at: Timestamp(decoder.signed()?),
             });
         }
-        Ok(Self { next_change, audiences })
+        Ok(Self { next_change, audiences, left: Vec::new() })
+    }
+
+    pub(crate) fn encode_left(&self, encoder: &mut Encoder<'_>) {
+        encoder.varint(self.left.len() as u64);
+        for (audience, times) in &self.left {
+            encoder.varint(u64::from(audience.0));
+            encoder.varint(u64::from(*times));
+        }
+    }
+
+    pub(crate) fn decode_left(&mut self, decoder: &mut Decoder<'_>) -> Result<(), DecodeError> {
+        for _ in 0..decoder.count()? {
+            self.left.push((DefinitionId(small(decoder)?), small(decoder)?));
+        }
+        self.left.shrink_to_fit();
+        Ok(())
     }
 }
 
@@ -105,9 +143,10 @@ impl Value for Book {
 pub struct Tally {
     /// People in it now.
     pub members: u64,
-    /// Entries since it was defined.
+    /// Entries since it was defined. Those of people who were erased since are not counted any more, and those of two who
+    /// were parted neither: nobody can say whose they were.
     pub entries: u64,
-    /// Exits since it was defined.
+    /// Exits since it was defined, of the same people.
     pub exits: u64,
 }
 

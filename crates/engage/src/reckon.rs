@@ -1,7 +1,7 @@
 //! Who is in which audience: evaluates what may have changed, and says who came and went.
 
 use crate::effect::{Body, Cause};
-use crate::membership::{Member, Membership, key_of};
+use crate::membership::{Member, Membership, Tally, key_of};
 use crate::query::AudienceRead;
 use crate::resolve::Step;
 use crate::state::{ProfileRow, State};
@@ -303,7 +303,7 @@ impl Step<'_> {
                         turn.entered.then_some(Member { audience: turn.audience, since, since_at: at }),
                     )
                 }));
-                if own.audiences.is_empty() && own.next_change == NEVER {
+                if own.is_empty() {
                     *membership = None;
                 }
             }
@@ -317,9 +317,9 @@ impl Step<'_> {
         }
     }
 
-    /// A profile that is no more is in nothing any more.
-    pub(crate) fn leave_all(&mut self, profile: Key, cause: Cause) {
-        let Some(former) = self.state.membership(profile).cloned() else { return };
+    /// A profile that is no more is in nothing any more. Gives how often it left what.
+    pub(crate) fn leave_all(&mut self, profile: Key, cause: Cause) -> Vec<(DefinitionId, u32)> {
+        let Some(mut former) = self.state.membership(profile).cloned() else { return Vec::new() };
         let book = self.state.book();
         for member in &former.audiences {
             let version = book.definition(member.audience).map_or(0, |definition| definition.version);
@@ -339,6 +339,51 @@ impl Step<'_> {
         if let Some(ProfileRow::Live(_, membership)) = self.state.profiles.get_mut(profile) {
             *membership = None;
         }
+        self.wake(profile);
+        let members: Vec<DefinitionId> = former.audiences.iter().map(|member| member.audience).collect();
+        members.into_iter().for_each(|audience| former.leave(audience, 1));
+        former.left
+    }
+
+    /// What a profile that became part of another was counted for is now the other's.
+    pub(crate) fn inherit(&mut self, profile: Key, left: &[(DefinitionId, u32)]) {
+        if left.is_empty() {
+            return;
+        }
+        if let Some(ProfileRow::Live(_, membership)) = self.state.profiles.get_mut(profile) {
+            let own = membership.get_or_insert_default();
+            left.iter().for_each(|(audience, times)| own.leave(*audience, *times));
+        }
+    }
+
+    /// Nobody is counted any more for having entered and left so often.
+    pub(crate) fn untell(&mut self, left: &[(DefinitionId, u32)]) {
+        for (audience, times) in left {
+            self.change_tally(*audience, |tally| {
+                tally.entries = tally.entries.saturating_sub(u64::from(*times));
+                tally.exits = tally.exits.saturating_sub(u64::from(*times));
+            });
+        }
+    }
+
+    /// Finds what a profile is in as if it had entered it now and never anything before: so nothing that it was together
+    /// with somebody else can be read from it.
+    pub(crate) fn enter_anew(&mut self, profile: Key, cause: Cause) {
+        if let Some(ProfileRow::Live(_, Some(own))) = self.state.profiles.get_mut(profile) {
+            own.next_change = NEVER;
+        }
+        self.reckon_all(profile, cause, None);
+        let (since, since_at) = (self.position, self.now);
+        let Some(ProfileRow::Live(_, membership)) = self.state.profiles.get_mut(profile) else { return };
+        let Some(own) = membership else { return };
+        let left = std::mem::take(&mut own.left);
+        for member in &mut own.audiences {
+            (member.since, member.since_at) = (since, since_at);
+        }
+        if own.is_empty() {
+            *membership = None;
+        }
+        self.untell(&left);
         self.wake(profile);
     }
 
@@ -363,17 +408,27 @@ impl Step<'_> {
     }
 
     fn tally(&mut self, audience: DefinitionId, entered: bool) {
+        self.change_tally(audience, |tally| {
+            if entered {
+                tally.members = tally.members.saturating_add(1);
+                tally.entries = tally.entries.saturating_add(1);
+            } else {
+                tally.members = tally.members.saturating_sub(1);
+                tally.exits = tally.exits.saturating_add(1);
+            }
+        });
+    }
+
+    fn change_tally(&mut self, audience: DefinitionId, change: impl FnOnce(&mut Tally)) {
         let Some(tally) = self.state.tallies.get_or_insert_with(key_of(audience), Default::default) else {
             return;
         };
-        if entered {
-            tally.members = tally.members.saturating_add(1);
-            tally.entries = tally.entries.saturating_add(1);
-        } else {
-            tally.members = tally.members.saturating_sub(1);
-            tally.exits = tally.exits.saturating_add(1);
-        }
+        change(tally);
         let tally = *tally;
+        // Of an audience that nobody was ever in there is no row, also where somebody was and is forgotten.
+        if tally == Tally::default() {
+            self.state.tallies.remove(key_of(audience));
+        }
         self.outcome.changes.push(Change::Tally { audience, tally });
     }
 

@@ -263,7 +263,8 @@ impl Step<'_> {
         let mut restated = self.line_of(kept);
         restated.merge(&difference, -1);
         self.post(restated);
-        self.leave_all(gone, Cause::Merge);
+        let left = self.leave_all(gone, Cause::Merge);
+        self.inherit(kept, &left);
         self.changed.retain(|(profile, _)| *profile != gone && *profile != kept);
         self.changed.push((kept, Cause::Merge));
         self.state.profiles.insert(gone, ProfileRow::Merged { into: kept });

@@ -384,7 +384,7 @@ pub enum ProfileRow {
 impl ProfileRow {
     /// Whether stored bytes are the row of a person, not of one who became part of another.
     pub fn is_live(bytes: &[u8]) -> bool {
-        matches!(bytes.first(), Some(1 | 3))
+        matches!(bytes.first(), Some(1 | 3 | 4))
     }
 }
 
@@ -397,9 +397,12 @@ impl Value for ProfileRow {
                 component.encode(encoder);
             }
             Self::Live(component, Some(membership)) => {
-                encoder.u8(3);
+                encoder.u8(if membership.left.is_empty() { 3 } else { 4 });
                 component.encode(encoder);
                 membership.encode(encoder);
+                if !membership.left.is_empty() {
+                    membership.encode_left(encoder);
+                }
             }
             Self::Merged { into } => {
                 encoder.u8(2);
@@ -413,6 +416,12 @@ impl Value for ProfileRow {
         let row = match decoder.u8()? {
             1 => Self::Live(Component::decode(decoder)?, None),
             3 => Self::Live(Component::decode(decoder)?, Some(Box::new(Membership::decode(decoder)?))),
+            4 => {
+                let component = Component::decode(decoder)?;
+                let mut membership = Membership::decode(decoder)?;
+                membership.decode_left(decoder)?;
+                Self::Live(component, Some(Box::new(membership)))
+            }
             2 => Self::Merged { into: Key(decoder.u128()?) },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };

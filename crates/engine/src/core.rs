@@ -33,6 +33,13 @@ const PREFETCH_ROUNDS_MAX: usize = 4;
 /// Timers that fire before one frame; the rest fire before the next, which the shell appends at once.
 pub const TIMERS_PER_FRAME_MAX: usize = 1_024;
 
+/// The place among its record's effects of the first one that says that somebody was erased ([`Machine::ERASING_KIND`]).
+///
+/// A replay of a log that was rewritten since may issue fewer effects before it, or others: those of whoever was erased.
+/// So what must come out the same does not depend on them. The number is beyond what one record leads to, the outbox drops
+/// what is older and of another kind, and the chain over effects begins again.
+pub const ERASING_ORDINAL: u32 = 1 << 30;
+
 /// What applying a frame leads to, for whoever waits for it.
 #[derive(Debug, Default)]
 pub struct FrameOutcome {
@@ -404,6 +411,12 @@ impl<M: Machine> Core<M> {
 
     fn issue(&mut self, effect: Effect) {
         let position = self.applying.unwrap_or_default();
+        let erases = M::ERASING_KIND == Some(effect.kind);
+        if erases {
+            self.ordinal = self.ordinal.max(ERASING_ORDINAL);
+            self.progress.effects_digest = 0;
+            self.system.forget_before_erasure(effect.kind);
+        }
         let id = EffectId { position, ordinal: self.ordinal };
         self.ordinal += 1;
         self.progress.effects += 1;
@@ -414,6 +427,9 @@ impl<M: Machine> Core<M> {
             feed.effect(&issued);
         }
         self.system.issue(issued, consumed);
+        if erases {
+            self.system.erased_at(id);
+        }
     }
 
     fn prefetch_records(&mut self, slice: &[Record<'_>]) -> Result<(), EngineError> {

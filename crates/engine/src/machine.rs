@@ -96,6 +96,11 @@ pub trait Machine: Send + 'static {
     /// events were accepted, for as long as the log reaches.
     const HISTORY_KINDS: &'static [u16] = &[];
 
+    /// The effect that says that somebody was erased, if this machine erases. From then on the log may be rewritten without
+    /// what it said of them, and a replay of what remains cannot issue again what was issued because of it. So with this
+    /// effect everything about effects begins anew: see [`crate::core::ERASING_ORDINAL`].
+    const ERASING_KIND: Option<u16> = None;
+
     /// Tables whose rows [`Machine::load_view`] must see before the shard answers.
     const VIEW_TABLES: &'static [TableId];
 

@@ -2,7 +2,8 @@
 //!
 //! Every kept checkpoint carries a digest over all rows and message ids and a chain over all effects. Starting from
 //! nothing (or from the oldest kept checkpoint, where the log no longer reaches back), the log is applied from one
-//! checkpoint to the next, and each time both must come out the same.
+//! checkpoint to the next, and each time both must come out the same. The chain begins anew whenever somebody is erased:
+//! what was issued before cannot be issued again from a log that says no more about them.
 
 use crate::core::Core;
 use crate::error::EngineError;
@@ -23,11 +24,11 @@ pub struct Stretch {
     pub to: Position,
     /// Records applied.
     pub records: u64,
-    /// Effects issued since position 0.
+    /// Effects issued since position 0, by this replay.
     pub effects: u64,
     /// Digest of the state that the checkpoint recorded, and that came out.
     pub state: (u128, u128),
-    /// Chain over all effects that the checkpoint recorded, and that came out.
+    /// Chain over the effects since somebody was last erased: that the checkpoint recorded, and that came out.
     pub effect_chain: (u128, u128),
 }
 

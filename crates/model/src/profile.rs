@@ -7,6 +7,7 @@ mod traits;
 
 pub use traits::{
     MAX_TRAIT_NAME_BYTES, MAX_TRAIT_VALUE_BYTES, MAX_TRAITS, MAX_TRAITS_BYTES, Trait, Traits, stated_names,
+    without_contacts,
 };
 
 use crate::codec::{DecodeError, Decoder, Encoder};

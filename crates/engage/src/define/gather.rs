@@ -180,7 +180,7 @@ impl Gathering {
 }
 
 /// Whether features go with somebody who was erased to this extent: a session on a device leaves the device's alone.
-fn takes_features(extent: Extent) -> bool {
+pub(crate) fn takes_features(extent: Extent) -> bool {
     extent != Extent::Session
 }
 

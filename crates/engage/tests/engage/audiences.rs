@@ -31,7 +31,7 @@ const RULES: [(&str, &str); 7] = [
     ("ordered", r#"count("Order Completed", "1d") > 0"#),
 ];
 
-fn define(shard: &mut Shard, name: &str, rule: &str, suppress: Option<Suppress>) -> Reply {
+pub fn define(shard: &mut Shard, name: &str, rule: &str, suppress: Option<Suppress>) -> Reply {
     let kind = DefinitionKind::Audience { rule: rule.into(), suppress };
     shard.command(Operation::Define(Draft { name: name.to_owned(), changes: None, kind }))
 }
@@ -44,14 +44,14 @@ fn define_all(shard: &mut Shard) {
 }
 
 /// Does what the thread of a server does: reads older events, hands in what nodes gathered, names everybody.
-fn back_fill(shard: &mut Shard, chunk: usize) {
+pub fn back_fill(shard: &mut Shard, chunk: usize) {
     while back_fill_step(shard, chunk) {}
     assert_eq!(shard.view.backfills(), []);
 }
 
 /// Hands in one record, as a thread would that knows nothing but the rows: so between any two, it may have crashed.
 /// `false` if there is nothing to do.
-fn back_fill_step(shard: &mut Shard, chunk: usize) -> bool {
+pub fn back_fill_step(shard: &mut Shard, chunk: usize) -> bool {
     let mut rows = shard.view.backfills();
     rows.sort_by_key(|row| row.defined_at);
     let stands = |row: &Backfill| (row.read_to, row.chunks);
@@ -239,7 +239,7 @@ enum Step {
     Erase(Id),
 }
 
-fn any_id() -> impl Strategy<Value = Id> {
+pub fn any_id() -> impl Strategy<Value = Id> {
     (0_u8..3, 0_u8..4).prop_map(|(kind, number)| match kind {
         0 => user(number),
         1 => email(number),

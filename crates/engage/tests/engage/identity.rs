@@ -42,15 +42,11 @@ pub fn any_happening() -> impl Strategy<Value = Happening> {
         late,
     )
         .prop_map(|(ids, server, alias, bought, after_us, late_us)| Happening {
-            name: "Happened",
-            ids,
-            server,
             alias,
             bought,
-            consent: None,
-            traits: String::new(),
             after_us,
             late_us,
+            ..Happening::of(&ids, server)
         })
 }
 

@@ -8,20 +8,19 @@ mod limits;
 #[path = "line/oracle.rs"]
 mod oracle;
 
+use super::erased::redact_log;
 use super::shard::{Id, Shard, browser, email, user};
 use engage::effect::{Body, LINE};
-use engage::{
-    Engage, LineRow, Machine, OTHER_CAMPAIGNS, Operation, Parting, Reply, State, WhoToErase, redact,
-};
+use engage::{Engage, LineRow, Machine, OTHER_CAMPAIGNS, Operation, Parting, Reply, State, WhoToErase};
 use engine::{AnyTable, Tables, Value};
 use generate::{
     BASE, DAY_US, END, Fact, Flaw, HOUR_US, Rules, What, any_facts, any_rules, arrange, changing_rules,
     crowded, same_goods,
 };
 use model::event::OrderChange;
-use model::id::{Key, Position, Timestamp};
+use model::id::{Key, Timestamp};
 use model::line::{Figures, LineSettings, Measure, NANO, Rate, Span};
-use model::record::{Record, RecordKind};
+use model::record::RecordKind;
 use model::suppression::SuppressionSettings;
 use oracle::{Expected, expected, people};
 use proptest::prelude::*;
@@ -381,16 +380,7 @@ proptest! {
             }
         }
         finish(&mut shard);
-        let mut log = std::mem::take(&mut shard.log);
-        for (position, (kind, at, body)) in log.iter_mut().enumerate() {
-            let record = Record { position: Position(position as u64), received_at: *at, kind: *kind, body };
-            if let Some(redacted) = redact(&record, |node| shard.state.erased(node)) {
-                let again = Record { body: &redacted, ..record };
-                prop_assert_eq!(redact(&again, |node| shard.state.erased(node)), None, "once is enough");
-                *body = redacted;
-            }
-        }
-        shard.log = log;
+        redact_log(&mut shard);
         let mut again = replay(&shard);
         prop_assert_eq!(shard.state.dump(), again.state.dump());
         prop_assert_eq!(&shard.effects, &again.effects);

@@ -1,38 +1,21 @@
 //! The same log gives the same state, also when what it says of the erased was taken out; and rows survive the disk.
 
+use super::erased::redact_log;
 use super::identity::{Act, any_act};
 use super::shard::{Bought, Happening, Id, Shard, browser, email, user};
-use engage::{CommandError, Engage, Machine, Operation, Parting, Reply, State, WhoToErase, redact};
+use engage::{CommandError, Engage, Machine, Operation, Parting, Reply, State, WhoToErase};
 use engine::{AnyTable, Tables};
 use model::event::OrderChange;
-use model::id::Position;
-use model::record::{Record, RecordKind};
+use model::record::RecordKind;
 use proptest::prelude::*;
 
-fn replay(shard: &Shard) -> Shard {
+pub fn replay(shard: &Shard) -> Shard {
     let mut again = Shard::new();
     for (kind, at, body) in &shard.log {
         again.apply(*kind, body.clone(), *at);
     }
     again.advance(shard.now);
     again
-}
-
-/// The log with everything taken out that names or describes the erased. Returns how many records changed.
-fn redact_log(shard: &mut Shard) -> usize {
-    let mut log = std::mem::take(&mut shard.log);
-    let mut changed = 0;
-    for (position, (kind, at, body)) in log.iter_mut().enumerate() {
-        let record = Record { position: Position(position as u64), received_at: *at, kind: *kind, body };
-        if let Some(redacted) = redact(&record, |node| shard.state.erased(node)) {
-            let again = Record { body: &redacted, ..record };
-            assert_eq!(redact(&again, |node| shard.state.erased(node)), None, "once is enough");
-            *body = redacted;
-            changed += 1;
-        }
-    }
-    shard.log = log;
-    changed
 }
 
 fn run(acts: &[Act], erase: Option<(usize, Id)>) -> Shard {

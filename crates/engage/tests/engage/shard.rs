@@ -42,7 +42,7 @@ pub struct Bought {
 }
 
 /// What happens, in the words of a test.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Happening {
     pub ids: Vec<Id>,
     pub server: bool,
@@ -55,6 +55,22 @@ pub struct Happening {
     /// How long before log time it happened.
     pub late_us: i64,
     pub name: &'static str,
+    pub properties: String,
+    pub context: String,
+}
+
+/// On one line: a stream of them is to be read as a whole.
+impl std::fmt::Debug for Happening {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<_> = self.ids.iter().map(|id| format!("{}/{}", id.0.0, id.1)).collect();
+        let Self { server, alias, bought, consent, after_us, late_us, .. } = self;
+        write!(
+            formatter,
+            "{} {ids:?} server {server} alias {alias} after {after_us} late {late_us} ",
+            self.name
+        )?;
+        write!(formatter, "{consent:?} {bought:?} {} {} {}", self.traits, self.properties, self.context)
+    }
 }
 
 impl Happening {
@@ -69,6 +85,8 @@ impl Happening {
             after_us: 1,
             late_us: 0,
             name: "Happened",
+            properties: "{\"secret\":1}".to_owned(),
+            context: "{}".to_owned(),
         }
     }
 
@@ -115,8 +133,8 @@ impl Happening {
             products,
             consent: consent.into_iter().collect(),
             traits: self.traits.as_bytes(),
-            properties: b"{\"secret\":1}",
-            context: b"{}",
+            properties: self.properties.as_bytes(),
+            context: self.context.as_bytes(),
         };
         let mut body = Vec::new();
         event.encode(&mut body);

@@ -18,9 +18,9 @@ pub struct Progress {
     pub log_time: Timestamp,
     /// Rules in force.
     pub rules_version: u32,
-    /// Effects issued since position 0.
+    /// Effects issued since position 0. A replay of a log that was rewritten after an erasure may count fewer.
     pub effects: u64,
-    /// A chain over every effect issued, in order: equal chains mean equal effects.
+    /// A chain over every effect issued since somebody was last erased, that effect first: equal chains mean equal effects.
     pub effects_digest: u128,
     /// Records dropped as duplicates since position 0.
     pub duplicates: u64,

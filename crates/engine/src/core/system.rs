@@ -4,6 +4,7 @@ use crate::machine::{Effect, IssuedEffect};
 use model::codec::{DecodeError, Decoder, Encoder};
 use model::id::{EffectId, Key, Position, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use store::{AnyTable, Table, TableId, Tables, Value};
 
 /// Timers, by subject.
@@ -80,6 +81,8 @@ pub(crate) struct System {
     due: BTreeSet<(Timestamp, Key)>,
     /// Effects by age: derived from the table.
     issued: BTreeSet<EffectId>,
+    /// Up to this one, the outbox holds only effects that say that somebody was erased. Unknown after a start.
+    erased_to: Option<EffectId>,
 }
 
 impl System {
@@ -89,6 +92,7 @@ impl System {
             outbox: Table::new(OUTBOX, "outbox"),
             due: BTreeSet::new(),
             issued: BTreeSet::new(),
+            erased_to: None,
         }
     }
 
@@ -161,6 +165,25 @@ impl System {
         }
     }
 
+    /// Drops every effect but those of one kind: somebody is being erased, and what was issued before cannot be issued again
+    /// by a replay of a log without them.
+    pub(crate) fn forget_before_erasure(&mut self, kept_kind: u16) {
+        let start = self.erased_to.map_or(Bound::Unbounded, Bound::Excluded);
+        let since: Vec<EffectId> = self.issued.range((start, Bound::Unbounded)).copied().collect();
+        for id in since {
+            let key = outbox_key(id);
+            if self.outbox.get(key).is_none_or(|row| row.0.effect.kind != kept_kind) {
+                self.issued.remove(&id);
+                self.outbox.remove(key);
+            }
+        }
+    }
+
+    /// The effect that says so is in the outbox.
+    pub(crate) fn erased_at(&mut self, id: EffectId) {
+        self.erased_to = Some(id);
+    }
+
     /// Drops what every consumer has delivered.
     pub(crate) fn acknowledged(&mut self, consumers: &BTreeMap<String, Position>) {
         let Some(delivered) = consumers.values().min().copied() else { return };
@@ -179,7 +202,6 @@ impl System {
 
     /// Effects after `after`, oldest first.
     pub(crate) fn effects_after(&mut self, after: Option<EffectId>, limit: usize) -> Vec<IssuedEffect> {
-        use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let ids: Vec<EffectId> = self.issued.range((start, Bound::Unbounded)).take(limit).copied().collect();
         ids.into_iter().filter_map(|id| self.outbox.get(outbox_key(id)).map(|row| row.0.clone())).collect()

@@ -140,6 +140,36 @@ fn is_contact(name: &str, value: &[u8]) -> bool {
     named.contains(&folded.as_str()) || value.contains(&b'@')
 }
 
+/// A JSON object without the members that are e-mail addresses or phone numbers. Objects in it are looked into to this
+/// depth; one that is deeper goes if it holds one. With depth 0, [`Traits`] keep the same of it as before.
+pub fn without_contacts(object: &[u8], depth: usize) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(object.len());
+    put_without_contacts(object, depth, &mut kept);
+    kept
+}
+
+fn put_without_contacts(object: &[u8], depth: usize, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let begin = out.len();
+    for (name, value) in members(object) {
+        let is_object = depth > 0 && value.first() == Some(&b'{');
+        if is_contact(name, if is_object { b"" } else { value }) {
+            continue;
+        }
+        if out.len() > begin {
+            out.push(b',');
+        }
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        match is_object {
+            true => put_without_contacts(value, depth - 1, out),
+            false => out.extend_from_slice(value),
+        }
+    }
+    out.push(b'}');
+}
+
 /// The names of the traits that a JSON object states.
 pub fn stated_names(object: &[u8]) -> impl Iterator<Item = &str> {
     members(object).map(|(name, _)| name)
@@ -242,6 +272,24 @@ mod tests {
         );
         let names: Vec<_> = traits.items.iter().map(|item| item.name.as_ref()).collect();
         assert_eq!(names, ["plan"]);
+    }
+
+    #[test]
+    fn an_object_loses_its_contact_data_at_any_depth() {
+        let object = br#" {"plan" : "gold","email":"a@b.c", "list":["x@y"],"deep":{"phone":1,"n":{"mail":"z","k":[1,{"l":2}]}}}"#;
+        let cases: [(usize, &str); 3] = [
+            (0, r#"{"plan":"gold","deep":{"phone":1,"n":{"mail":"z","k":[1,{"l":2}]}}}"#),
+            (1, r#"{"plan":"gold","deep":{"n":{"mail":"z","k":[1,{"l":2}]}}}"#),
+            (9, r#"{"plan":"gold","deep":{"n":{"k":[1,{"l":2}]}}}"#),
+        ];
+        for (depth, expected) in cases {
+            assert_eq!(String::from_utf8(without_contacts(object, depth)).unwrap(), expected, "{depth}");
+        }
+        assert_eq!(without_contacts(br#"{"a":{"b":{"c":"x@y"}}}"#, 1), br#"{"a":{}}"#);
+        let (mut before, mut after) = (Traits::default(), Traits::default());
+        before.state(object, said(1));
+        after.state(&without_contacts(object, 0), said(1));
+        assert_eq!(before, after, "what is kept of traits is the same");
     }
 
     proptest! {

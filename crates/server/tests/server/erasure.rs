@@ -298,3 +298,82 @@ fn an_unfinished_erasure_goes_on_after_a_restart() {
     until("the erasure", || is_done(&shop));
     check_gone(shop, &reader, &needles);
 }
+
+/// Ada and Bob use one tablet in turns, and look at things without saying who they are.
+fn share_a_tablet(shop: &Shop) {
+    let send = |call: &str, body: String| {
+        let reply = shop.send(call, &body);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    };
+    for round in 0..4 {
+        for (who, note) in [(CANARY, CANARY), ("bob", "what-bob-saw")] {
+            let identify = format!(
+                r#"{{"userId":"{who}","anonymousId":"tablet","messageId":"i {who} {round}","traits":{{"note":"{note}"}}}}"#
+            );
+            send("identify", identify);
+            for (number, category) in ["shoes", "hats", "bags"].into_iter().enumerate() {
+                let category = format!("{category} {}", round % 2);
+                let seen = format!(
+                    r#"{{"anonymousId":"tablet","event":"Product Viewed","messageId":"{who} {round} {number}",
+                    "properties":{{"category":"{category}","note":"{note}","price":{number}}},"context":{{"page":{{"title":"{note}"}}}}}}"#
+                );
+                send("track", seen);
+            }
+        }
+    }
+}
+
+/// In the log, and how often.
+fn in_the_log(copied: &Copied, text: &str) -> usize {
+    copied.frames().iter().map(|frame| memchr::memmem::find_iter(&frame.body, text).count()).sum()
+}
+
+/// Whoever was erased is gone, and everything that somebody else did on the same device is still there: for a replay, and
+/// for an audience that is made up afterwards.
+#[test]
+fn what_others_did_on_the_device_of_the_erased_stays() {
+    let rules = [
+        r#"distinct("Product Viewed", "category") == 6"#,
+        r#"sum("Product Viewed", "price", "30d") > 11 && traits.note == "what-bob-saw""#,
+        r#"last("Product Viewed", "context.page.title") == "what-bob-saw""#,
+    ];
+    let shop = Shop::open();
+    let define = |shop: &Shop, own: &str| {
+        for (number, rule) in rules.iter().enumerate() {
+            let body = serde_json::json!({ "rule": rule }).to_string();
+            let reply = shop.admin("PUT", &format!("/admin/v1/audiences/{own}{number}"), Some(&body));
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+    };
+    let members = |shop: &Shop, own: &str| -> Vec<serde_json::Value> {
+        let read = |number| shop.admin("GET", &format!("/admin/v1/audiences/{own}{number}"), None).json();
+        let read: Vec<_> = (0..rules.len()).map(read).collect();
+        read.iter().map(|one| serde_json::json!([one["members"], one["backfill"]])).collect()
+    };
+    let all_alone = vec![serde_json::json!([1, null]); rules.len()];
+    define(&shop, "early");
+    until("they are found", || members(&shop, "early").iter().all(|one| one[1].is_null()));
+    share_a_tablet(&shop);
+    let reader = shop.token(&["profile:read"]);
+    let before = Copied::of(&shop);
+    let (of_ada, of_bob) = (in_the_log(&before, CANARY), in_the_log(&before, "what-bob-saw"));
+    drop(before);
+    assert!(of_ada > 24 && of_bob > 24, "{of_ada} {of_bob}");
+    let id = shop.lookup(&reader, "user_id", CANARY).json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(shop.admin("POST", &format!("/admin/v1/profiles/{id}/erase"), None).status, 200);
+    assert_eq!(members(&shop, "early"), all_alone);
+    until("the erasure", || is_done(&shop));
+    let after = Copied::of(&shop);
+    assert_eq!((in_the_log(&after, CANARY), in_the_log(&after, "what-bob-saw")), (0, of_bob));
+    drop(after);
+    define(&shop, "late");
+    until("they are found", || members(&shop, "late").iter().all(|one| one[1].is_null()));
+    assert_eq!(members(&shop, "late"), all_alone);
+    let shop = shop.restart();
+    assert_eq!(members(&shop, "early"), all_alone);
+    let Shop { running, scratch, .. } = shop;
+    running.stop().unwrap();
+    let stretches = verify_directory(&scratch.config()).unwrap();
+    assert_eq!(stretches.first().map(|stretch| stretch.from), Some(Position(0)));
+    assert!(stretches.iter().all(engine::verify::Stretch::is_exact), "{stretches:?}");
+}

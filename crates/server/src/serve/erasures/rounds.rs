@@ -199,7 +199,7 @@ impl Round {
             if erasures.is_stopping() {
                 return Ok(false);
             }
-            let emptied = segments::rewrite(log, segment, &erased).map_err(|error| error.to_string())?;
+            let emptied = segments::rewrite(log, context.engine.feed(), segment, &erased)?;
             let mut shared = erasures.lock();
             shared.segments_done += 1;
             shared.records_emptied += emptied;

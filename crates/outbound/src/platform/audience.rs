@@ -210,6 +210,9 @@ impl Audiences {
                 let denied = message.consent.ad_user_data == Some(Choice::Denied);
                 // Who withdrew the consent does not stay in the list either.
                 let enters = message.kind == "audience.entered" && !denied;
+                if denied && message.kind == "audience.entered" {
+                    Counters::add(&self.lists.counters().refused_here, 1);
+                }
                 let rows = if enters { self.lists.rows(&message.contact) } else { Vec::new() };
                 if enters && rows.is_empty() {
                     return Err(Verdict::refused("nothing_to_match"));

@@ -36,7 +36,8 @@ mod view;
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
 pub use define::{Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
 pub use destination::{
-    Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, SendingClass, SendingLimits,
+    Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, PERSON_FIELDS, SendingClass,
+    SendingLimits,
 };
 pub use engine::{AsOf, Machine, Outcome};
 pub use key_rules::{KeyRules, MAX_LISTED};

@@ -333,6 +333,10 @@ wire! {
         settings: Option<Value>,
         /// Of a platform: for each secret of its settings the name of the file of `delivery.credentials` that holds it, e.g. {"access_token": "meta-token"}.
         credentials: Option<BTreeMap<String, String>>,
+        /// Of a platform: required (the default): it is told of those who agreed to the category of advertising (`consent_category` of the line) only. unless_denied: of everybody who did not refuse it.
+        consent: Option<String>,
+        /// Of a platform: what it is told of a person beside identifiers, from traits: first_name, last_name, city, state, postcode, country; nothing if left out.
+        person: Option<Vec<String>>,
     }
 
     /// How a destination is. Counts begin with the server, and go on when the destination is changed.
@@ -405,6 +409,10 @@ wire! {
         settings: Option<Value>,
         /// Of a platform: the names of its credentials.
         credentials: Option<BTreeMap<String, String>>,
+        /// Of a platform: required or unless_denied.
+        consent: Option<String>,
+        /// Of a platform: what it is told of a person beside identifiers.
+        person: Option<Vec<String>>,
         /// What the messages of a webhook are signed with: in the answer to a definition or a change of the secret only.
         secret: Option<String>,
         /// Grows with every change of the secret.

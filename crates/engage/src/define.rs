@@ -11,7 +11,7 @@
 
 mod gather;
 
-pub use gather::{Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
+pub use gather::{Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, erased_by, part_of};
 pub(crate) use gather::{decode_ids, decode_people, encode_ids, takes_features};
 
 use crate::command::{CommandError, Reply};

@@ -34,7 +34,9 @@ mod suppress;
 mod view;
 
 pub use command::{Command, CommandError, Operation, Parting, Reply, WhoToErase};
-pub use define::{Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, part_of};
+pub use define::{
+    Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, erased_by, part_of,
+};
 pub use destination::{
     Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, PERSON_FIELDS, SendingClass,
     SendingLimits,

@@ -9,10 +9,13 @@
 //!
 //! What features count is events, and so with orders: [`is_counted`] says which report of an order is the event.
 
+mod reported;
+
+pub use reported::Reported;
+
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::event::{OrderChange, OrderFact};
 use crate::id::{Key, Position, Timestamp};
-use std::collections::BTreeMap;
 
 /// The most refunds of one order. A browser's makes room for a server's; further ones are ignored.
 pub const MAX_REFUNDS: usize = 1_024;
@@ -377,54 +380,6 @@ impl Order {
     }
 }
 
-/// What a report said, as far as it matters to what features count.
-#[derive(Clone, Copy, Debug)]
-struct Word {
-    from_server: bool,
-    counts: bool,
-}
-
-/// What was reported of orders so far, for whoever reads all reports in the order of the log and has no [`Order`]s: a
-/// few bytes an order or refund. It answers [`is_counted`] as the orders would, save that an order forgets refunds
-/// beyond [`MAX_REFUNDS`].
-#[derive(Clone, Debug, Default)]
-pub struct Reported {
-    words: BTreeMap<Key, Word>,
-}
-
-impl Reported {
-    /// Takes in the order part of the next event, if it has one. Gives whether features count the event.
-    pub fn take(&mut self, fact: Option<&OrderFact<'_>>, from_server: bool, value_counts: bool) -> bool {
-        let counted = is_counted(fact, value_counts, |fact| self.has_counted(fact));
-        if let Some(fact) = fact.filter(|fact| !fact.order_id.is_empty()) {
-            let word = Word { from_server, counts: value_counts };
-            match fact.change {
-                OrderChange::Completed => self.say(order_key(fact.order_id), word, false),
-                OrderChange::Updated => self.say(order_key(fact.order_id), word, true),
-                OrderChange::Refunded => self.say(refund_key(fact.order_id, fact.refund_id), word, false),
-                OrderChange::Cancelled => {}
-            }
-        }
-        counted
-    }
-
-    fn has_counted(&self, fact: &OrderFact<'_>) -> bool {
-        let key = match fact.change {
-            OrderChange::Completed => order_key(fact.order_id),
-            OrderChange::Refunded => refund_key(fact.order_id, fact.refund_id),
-            OrderChange::Updated | OrderChange::Cancelled => return false,
-        };
-        self.words.get(&key).is_some_and(|word| word.counts)
-    }
-
-    fn say(&mut self, key: Key, word: Word, again: bool) {
-        let before = self.words.get(&key).map(|before| before.from_server);
-        if decides(before, word.from_server, again) {
-            self.words.insert(key, word);
-        }
-    }
-}
-
 pub(crate) fn currency(decoder: &mut Decoder<'_>) -> Result<[u8; 3], DecodeError> {
     let mut currency = [0; 3];
     currency.copy_from_slice(decoder.take(3)?);
@@ -569,7 +524,7 @@ mod tests {
         for (reports, expected) in cases {
             let mut reported = Reported::default();
             let counted = reports.iter().map(|(change, refund, from_server, counts)| {
-                reported.take(Some(&fact(*change, refund, 1)), *from_server, *counts)
+                reported.take(Key(1), Some(&fact(*change, refund, 1)), *from_server, *counts)
             });
             assert_eq!(counted.collect::<Vec<_>>(), expected, "{reports:?}");
         }
@@ -578,27 +533,47 @@ mod tests {
         for (fact, counts, expected) in
             [(None, false, true), (Some(&nameless), true, true), (Some(&nameless), false, false)]
         {
-            assert_eq!(reported.take(fact, true, counts), expected, "{fact:?}");
-            assert_eq!(reported.take(fact, true, counts), expected, "{fact:?} again");
+            assert_eq!(reported.take(Key(1), fact, true, counts), expected, "{fact:?}");
+            assert_eq!(reported.take(Key(1), fact, true, counts), expected, "{fact:?} again");
         }
     }
 
     proptest! {
-        /// Who reads the log counts what the loop counted with the orders before it.
+        /// Who reads the log counts what the loop counted with the orders before it, of which those are gone that only people
+        /// reported who were erased since.
         #[test]
         fn what_was_reported_counts_as_the_orders_do(
-            reports in prop::collection::vec((0_u8..4, 0_usize..3, 0_usize..2, any::<bool>(), any::<bool>()), 0..40),
+            reports in prop::collection::vec(
+                (0_u8..5, 0_usize..3, 0_usize..2, any::<bool>(), any::<bool>(), 0_u128..4), 0..60,
+            ),
         ) {
             let changes = [OrderChange::Completed, OrderChange::Updated, OrderChange::Cancelled, OrderChange::Refunded];
             let mut orders = [Order::default(), Order::default()];
-            let mut reported = Reported::default();
-            for (position, (change, refund, order, server, counts)) in reports.iter().enumerate() {
-                let refund_id = if *change == 3 { ["a", "b", "c"][*refund] } else { "" };
-                let fact = OrderFact { order_id: ["1", "2"][*order], ..fact(changes[usize::from(*change)], refund_id, 1) };
+            let erased = reports.iter().filter(|report| report.0 == 4).map(|report| Key(report.5));
+            let mut reported = Reported::new(erased.collect());
+            for (position, (change, refund, order, server, counts, node)) in reports.iter().enumerate() {
+                let node = Key(*node);
+                let Some(change) = changes.get(usize::from(*change)).copied() else {
+                    reported.erase(node);
+                    for order in orders.iter_mut().filter(|order| order.has_reporter(node)) {
+                        order.reporters.retain(|reporter| reporter.node != node);
+                        if order.reporters.is_empty() {
+                            *order = Order::default();
+                        }
+                    }
+                    continue;
+                };
+                let is_refund = change == OrderChange::Refunded;
+                // A refund that comes before its order outlives it here.
+                if is_refund && orders[*order].reporters.is_empty() {
+                    continue;
+                }
+                let refund_id = if is_refund { ["a", "b", "c"][*refund] } else { "" };
+                let fact = OrderFact { order_id: ["1", "2"][*order], ..fact(change, refund_id, 1) };
                 let order = &mut orders[*order];
                 let counted = is_counted(Some(&fact), *counts, |fact| order.has_counted(fact));
-                prop_assert_eq!(reported.take(Some(&fact), *server, *counts), counted, "report {}", position);
-                order.take(&fact, Report { counts: *counts, ..report(*server, position as u64) });
+                prop_assert_eq!(reported.take(node, Some(&fact), *server, *counts), counted, "report {}", position);
+                order.take(&fact, Report { counts: *counts, node, ..report(*server, position as u64) });
             }
         }
 

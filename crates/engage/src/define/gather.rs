@@ -143,13 +143,8 @@ impl Gathering {
 
     /// Takes in an effect: whoever was erased has gathered nothing before. See the rule at the top of this file.
     pub fn effect(&mut self, kind: u16, body: &[u8]) {
-        if kind != ERASED {
-            return;
-        }
-        if let Ok(Body::Erased { nodes, .. }) = Body::decode(kind, body) {
-            for (node, _) in nodes.iter().filter(|(_, extent)| takes_features(*extent)) {
-                self.states.remove(node);
-            }
+        for node in erased_by(kind, body) {
+            self.states.remove(&node);
         }
     }
 
@@ -177,6 +172,15 @@ impl Gathering {
         }
         (end, nodes)
     }
+}
+
+/// The nodes that an effect says were erased.
+pub fn erased_by(kind: u16, body: &[u8]) -> Vec<Key> {
+    let nodes = match Body::decode(kind, body) {
+        Ok(Body::Erased { nodes, .. }) if kind == ERASED => nodes,
+        _ => return Vec::new(),
+    };
+    nodes.into_iter().filter(|(_, extent)| takes_features(*extent)).map(|(node, _)| node).collect()
 }
 
 /// Whether features go with somebody who was erased to this extent: a session on a device leaves the device's alone.

@@ -12,6 +12,7 @@ use model::audience::{DefinitionId, DefinitionKind, Suppress};
 use model::event::{Event, OrderChange};
 use model::feature::FeatureStates;
 use model::id::{Key, Position, Timestamp};
+use model::order::Reported;
 use model::record::RecordKind;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,22 +111,20 @@ fn gather(shard: &mut Shard, rows: &[Backfill], chunk: usize) {
 fn gathered(shard: &Shard, rows: &[Backfill], from: Position, to: Position) -> BTreeMap<Key, FeatureStates> {
     let book = shard.view.book();
     let mut states: BTreeMap<Key, FeatureStates> = BTreeMap::new();
-    let mut orders = BTreeSet::new();
+    let mut reported = Reported::new((0..to.0).flat_map(|position| erased_at(shard, position)).collect());
     for position in 0..to.0 {
         for node in erased_at(shard, position) {
             states.remove(&node);
+            reported.erase(node);
         }
         let (kind, received_at, body) = &shard.log[position as usize];
         let Some(subject) = shard.subjects[position as usize].filter(|_| *kind == RecordKind::EVENT) else {
             continue;
         };
         let event = Event::decode(body).unwrap();
-        let repeated = event.order.as_ref().is_some_and(|fact| {
-            let id = if fact.change == OrderChange::Refunded { fact.refund_id } else { "" };
-            let repeats = matches!(fact.change, OrderChange::Completed | OrderChange::Refunded);
-            !event.value_counts || (repeats && !orders.insert((fact.order_id.to_owned(), id.to_owned())))
-        });
-        if position < from.0 || repeated {
+        let (server, counts) = (event.from_server, event.value_counts);
+        let is_counted = reported.take(subject.part, event.order.as_ref(), server, counts);
+        if position < from.0 || !is_counted {
             continue;
         }
         let at = event.clamped_at(*received_at, model::event::MAX_AGE_US);
@@ -153,7 +152,7 @@ fn erased_at(shard: &Shard, position: u64) -> Vec<Key> {
 }
 
 /// The audiences of every profile, by name.
-fn memberships(shard: &mut Shard, ids: &[Id]) -> BTreeMap<Id, Vec<String>> {
+pub fn memberships(shard: &mut Shard, ids: &[Id]) -> BTreeMap<Id, Vec<String>> {
     let book = shard.view.book();
     let mut all = BTreeMap::new();
     for id in ids {
@@ -291,7 +290,7 @@ fn take(shard: &mut Shard, step: &Step) {
     }
 }
 
-fn everybody() -> Vec<Id> {
+pub fn everybody() -> Vec<Id> {
     (0..4).flat_map(|number| [user(number), email(number), browser(number)]).collect()
 }
 

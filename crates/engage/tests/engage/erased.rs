@@ -1,12 +1,12 @@
 //! What remains of a log when people in it were erased: everything that others did and nothing that the erased did, and
 //! a replay of it ends in the state that was kept.
 
-use super::audiences::{any_id, back_fill, back_fill_step, define};
+use super::audiences::{any_id, back_fill, back_fill_step, define, everybody, memberships};
 use super::replay::replay;
 use super::shard::{Happening, Id, Shard, browser, email, user};
 use engage::effect::{Body, ERASED};
 use engage::{Command, Counted, ErasedNode, Extent, Operation, Parting, WhoToErase, redact};
-use model::audience::Suppress;
+use model::audience::{DefinitionId, Suppress};
 use model::event::{Event, IdentifierKind, OrderChange};
 use model::id::{Key, Position, Timestamp};
 use model::line::LineSettings;
@@ -62,8 +62,8 @@ const RULES: [(&str, &str); 9] = [
     ("shoes", r#"count("View", "7d", category == "shoes") > 0 && !audience("curious")"#),
     ("gold", r#"traits.plan == "gold""#),
     ("agreed", r#"consent("Advertising")"#),
-    ("quiet", r#"count("View", "1h") == 0"#),
-    ("ordered", r#"count("Order Completed", "1d") > 0"#),
+    ("quiet", r#"count("View", "1h", category == "hats") == 0"#),
+    ("ordered", r#"count("Order Completed") >= 2"#),
     ("from mail", r#"last("View", "campaign.source") == "mail""#),
     ("held", r#"max("Ad Click", "cost") >= 3"#),
 ];
@@ -74,7 +74,8 @@ enum Act {
     Wait(i64),
     Part(Id, Id),
     Erase(Id),
-    Define(usize),
+    /// With so many records of its back-fill.
+    Define(usize, usize),
     BackFill,
 }
 
@@ -91,7 +92,7 @@ fn any_properties() -> impl Strategy<Value = String> {
 fn any_happening() -> impl Strategy<Value = Happening> {
     let name = prop_oneof![
         5 => Just("View"), 1 => Just("Ad Click"), 1 => Just("Ad Impression"), 1 => Just("Product Added"),
-        1 => Just("Order Confirmation Accepted"),
+        2 => Just("Other"), 1 => Just("Order Confirmation Accepted"),
     ];
     let traits = prop_oneof![
         5 => Just(String::new()), 1 => Just(r#"{"plan":"gold"}"#.to_owned()),
@@ -110,7 +111,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
     let ids = prop_oneof![
         4 => (0_u8..3, 0_u8..2).prop_map(|(who, device)| vec![user(who), browser(device)]),
         4 => (0_u8..2).prop_map(|device| vec![browser(device)]),
-        1 => (0_u8..3, 0_u8..3).prop_map(|(who, other)| vec![user(who), email(other)]),
+        2 => (0_u8..3, 0_u8..3).prop_map(|(who, other)| vec![user(who), email(other)]),
+        1 => (0_u8..3).prop_map(|who| vec![email(who)]),
         2 => prop::collection::vec(any_id(), 1..4),
     ];
     (
@@ -146,13 +148,22 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         )
 }
 
+/// Mostly two who may be joined.
+fn any_pair() -> impl Strategy<Value = (Id, Id)> {
+    prop_oneof![
+        3 => (0_u8..3, 0_u8..3).prop_map(|(one, other)| (user(one), email(other))),
+        2 => (0_u8..3, 0_u8..2).prop_map(|(one, other)| (user(one), browser(other))),
+        1 => (any_id(), any_id()),
+    ]
+}
+
 fn any_act() -> impl Strategy<Value = Act> {
     prop_oneof![
         20 => any_happening().prop_map(|one| Act::Happens(Box::new(one))),
         2 => (0_i64..30 * HOUR_US).prop_map(Act::Wait),
-        2 => (any_id(), any_id()).prop_map(|(one, other)| Act::Part(one, other)),
+        2 => any_pair().prop_map(|(one, other)| Act::Part(one, other)),
         2 => any_id().prop_map(Act::Erase),
-        1 => (0..RULES.len()).prop_map(Act::Define),
+        1 => (0..RULES.len(), 0_usize..4).prop_map(|(number, steps)| Act::Define(number, steps)),
         2 => Just(Act::BackFill),
     ]
 }
@@ -176,7 +187,10 @@ fn act(shard: &mut Shard, act: &Act) {
         Act::Erase(id) => {
             shard.command(Operation::Erase(WhoToErase::Identifier(id.key())));
         }
-        Act::Define(number) => define_one(shard, *number),
+        Act::Define(number, steps) => {
+            define_one(shard, *number);
+            let _done = (0..*steps).all(|_| back_fill_step(shard, 50));
+        }
         Act::BackFill => {
             back_fill_step(shard, 5);
         }
@@ -196,8 +210,6 @@ fn begin() -> Shard {
 fn run(acts: &[Act]) -> Shard {
     let mut shard = begin();
     acts.iter().for_each(|one| act(&mut shard, one));
-    let end = Timestamp(shard.now.0 + 60 * HOUR_US);
-    shard.advance(end);
     shard
 }
 
@@ -229,6 +241,39 @@ proptest! {
         redact_log(&mut shard);
         let mut again = replay(&shard);
         compare(&mut shard, &mut again)?;
+        // And then time goes on.
+        for kept in [&mut shard, &mut again] {
+            let end = kept.now.plus_us(60 * HOUR_US);
+            kept.advance(end);
+        }
+        compare(&mut shard, &mut again)?;
+    }
+
+    /// An audience that is made up when somebody was erased finds who it would have found before.
+    #[test]
+    fn a_late_audience_reads_in_what_remains_what_an_early_one_counted(
+        acts in prop::collection::vec(any_act().prop_filter("all rules at once", |act| !matches!(act, Act::Define(..))), 1..60),
+        chunk in 5_usize..90,
+    ) {
+        let (mut early, mut late) = (Shard::new(), Shard::new());
+        (0..RULES.len()).for_each(|number| define_one(&mut early, number));
+        back_fill(&mut early, 8);
+        for shard in [&mut early, &mut late] {
+            // The same log time for the same acts, although one has had more commands.
+            shard.advance(Timestamp(super::shard::START + HOUR_US));
+            acts.iter().for_each(|one| act(shard, one));
+        }
+        redact_log(&mut late);
+        (0..RULES.len()).for_each(|number| define_one(&mut late, number));
+        back_fill(&mut late, chunk);
+        let now = late.now.max(early.now);
+        early.advance(now);
+        late.advance(now);
+        prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
+        let members = |shard: &Shard| -> Vec<u64> {
+            (0..RULES.len()).map(|number| shard.view.tally(DefinitionId(number as u32)).members).collect()
+        };
+        prop_assert_eq!(members(&early), members(&late));
     }
 
     /// Redaction takes no more than what the erased did, and no less.
@@ -268,6 +313,58 @@ proptest! {
             }
         }
     }
+}
+
+fn with_plan(ids: &[Id], plan: &str) -> Happening {
+    Happening { traits: format!(r#"{{"plan":"{plan}"}}"#), name: "Other", ..Happening::of(ids, true) }
+}
+
+fn with_gold() -> Shard {
+    let mut shard = Shard::new();
+    define(&mut shard, "gold", r#"traits.plan == "gold""#, None);
+    back_fill(&mut shard, 8);
+    shard
+}
+
+fn gold(shard: &Shard) -> (u64, u64, u64) {
+    let tally = shard.view.tally(DefinitionId(0));
+    (tally.members, tally.entries, tally.exits)
+}
+
+/// What two were in together is nobody's once they are parted: the log cannot tell it again when one of them is erased.
+#[test]
+fn two_who_are_parted_keep_nothing_of_what_they_were_in_together() {
+    let mut shard = with_gold();
+    shard.happen(&Happening { name: "Other", ..Happening::of(&[email(1)], true) });
+    shard.happen(&with_plan(&[user(1), email(1)], "gold"));
+    assert_eq!(gold(&shard), (1, 1, 0));
+    shard.happen(&with_plan(&[user(1)], "tin"));
+    shard.happen(&with_plan(&[user(2)], "gold"));
+    assert_eq!(gold(&shard), (1, 2, 1));
+    act(&mut shard, &Act::Part(user(1), email(1)));
+    assert_eq!(gold(&shard), (1, 1, 0));
+    act(&mut shard, &Act::Erase(user(1)));
+    redact_log(&mut shard);
+    let mut again = replay(&shard);
+    compare(&mut shard, &mut again).unwrap();
+}
+
+#[test]
+fn an_audience_counts_nobody_who_was_erased() {
+    let mut shard = with_gold();
+    for plan in ["gold", "tin", "gold", "tin", "gold"] {
+        shard.happen(&with_plan(&[user(1)], plan));
+    }
+    shard.happen(&with_plan(&[user(2)], "gold"));
+    // Counted before, and then one person with the first.
+    shard.happen(&with_plan(&[email(1)], "gold"));
+    shard.happen(&Happening::of(&[user(1), email(1)], true));
+    assert_eq!(gold(&shard), (2, 5, 3));
+    act(&mut shard, &Act::Erase(email(1)));
+    assert_eq!(gold(&shard), (1, 1, 0));
+    redact_log(&mut shard);
+    let mut again = replay(&shard);
+    compare(&mut shard, &mut again).unwrap();
 }
 
 /// Somebody's event as it is left if it is not known any more under which node it was counted.

@@ -11,7 +11,7 @@ mod tell;
 
 pub use awaited::Settled;
 pub use forget::Forgotten;
-pub use resync::{Part, ResyncError, Resynced};
+pub use resync::{Part, People, ResyncError, Resynced};
 
 use super::Keeping;
 use super::answer::{Verdict, Verdicts};
@@ -164,6 +164,11 @@ impl Audiences {
             window_bytes_max: 64 * 1024 * 1024,
             ..LaneOptions::named(name)
         }
+    }
+
+    /// The audiences that have a list.
+    pub fn audiences(&self) -> impl Iterator<Item = &String> {
+        self.names.keys()
     }
 
     /// What the platform was told of an audience's list.

@@ -236,7 +236,7 @@ fn known_all(field: &str, named: &[String], known: &[&str]) -> Result<(), Proble
     Err(Problem::at(Code::BadValue, field, message))
 }
 
-fn named<'s>(settings: &'s Settings, call: &Call) -> Result<&'s Destination, Problem> {
+pub(super) fn named<'s>(settings: &'s Settings, call: &Call) -> Result<&'s Destination, Problem> {
     let name = call.capture();
     settings.destinations.iter().find(|one| one.name == name).ok_or_else(|| {
         let known: Vec<&str> = settings.destinations.iter().map(|one| one.name.as_str()).collect();

@@ -1,5 +1,6 @@
 //! What a destination is told of an accepted event.
 
+use crate::api::types::IdentifierShown;
 use crate::calendar::iso;
 use engage::Destination;
 use model::event::{Event, Product};
@@ -112,6 +113,13 @@ pub(super) fn consent(destination: &Destination, choice: Option<bool>) -> Option
         (None, None) => return None,
     };
     Some(json!({ "ad_user_data": word, "ad_personalization": word }))
+}
+
+/// Identifiers of the types that a destination names, those that find a person now.
+pub(super) fn identifiers(all: Vec<IdentifierShown>, types: &[String]) -> Value {
+    let wanted = all.into_iter().filter(|one| !one.former_session && types.contains(&one.r#type));
+    let shown = wanted.filter_map(|one| Some(json!({ "type": one.r#type, "value": one.value? })));
+    shown.collect()
 }
 
 /// Whether a message says that there is no consent.

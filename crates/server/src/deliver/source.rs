@@ -234,11 +234,7 @@ impl FeedSource {
     fn identifiers(&self, read: &ProfileRead) -> Value {
         let settings = self.context.engine.view().settings();
         let all = shown_identifiers(read, &self.context.secrets.keys, &settings, true);
-        let wanted = all
-            .into_iter()
-            .filter(|one| !one.former_session && self.destination.identifiers.contains(&one.r#type));
-        let shown = wanted.filter_map(|one| Some(json!({ "type": one.r#type, "value": one.value? })));
-        shown.collect()
+        said::identifiers(all, &self.destination.identifiers)
     }
 }
 

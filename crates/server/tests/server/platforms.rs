@@ -414,3 +414,80 @@ fn add_again(shop: &Shop, user: &str) {
     let body = json!({ "userId": user, "event": "Product Added", "messageId": "once more" });
     assert_eq!(shop.send("track", &body.to_string()).status, 200);
 }
+
+/// Work on a list as a whole: what the command says, and what the platform is told.
+fn work(shop: &Shop, how: &str) -> (bool, Value) {
+    let file = shop.scratch.0.with_extension("token");
+    std::fs::write(&file, &shop.credentials.admin_token).unwrap();
+    let admin = format!("http://{}", shop.running.addresses().admin);
+    let (done, said) = program(&[
+        "lists",
+        "meta",
+        "--audience",
+        "carts",
+        "--how",
+        how,
+        "--json",
+        "--admin",
+        &admin,
+        "--token-file",
+        text(&file),
+    ]);
+    std::fs::remove_file(file).unwrap();
+    let json = said.rfind("\n}").map_or("", |end| &said[..end + 2]);
+    (done, serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {said}")))
+}
+
+/// Operators verify, re-sync and replace a list; a list that is only wanted of who agreed holds nobody else.
+#[test]
+fn a_list_is_verified_resynced_and_replaced() {
+    let (shop, receiver) = with_list(&json!(["audience.entered", "audience.exited"]));
+    let says = |count: u64| {
+        *receiver.says.lock().unwrap() =
+            json!({ "num_received": count, "num_invalid_entries": 0 }).to_string();
+    };
+    let (done, shown) = work(&shop, "verify");
+    assert!(done, "{shown}");
+    assert_eq!((&shown["work"]["verified"], &shown["work"]["wanted"]), (&json!(true), &json!(2)), "{shown}");
+    assert_eq!(shown["lists"][0]["people"], 2);
+    // Nobody was told of Carol: she entered while the destination was not open.
+    let mut list = meta_list(&receiver);
+    list["enabled"] = json!(false);
+    destination(&shop, "meta", &list);
+    identify(&shop, "carol", "carol@shop.test");
+    add(&shop, "carol");
+    let reply = shop.admin("GET", "/admin/v1/destinations/meta/lists", None);
+    until("it is off", || shop.admin("GET", "/admin/v1/destinations/meta/lists", None).status == 409);
+    assert!([200, 409].contains(&reply.status), "{reply:?}");
+    // Bob withdraws: his entry was right, and he is not wanted in a list any more.
+    consents(&shop, "bob", false);
+    receiver.status.store(503, Ordering::SeqCst);
+    list["enabled"] = json!(true);
+    destination(&shop, "meta", &list);
+    until("it is on", || shop.admin("GET", "/admin/v1/destinations/meta/lists", None).status == 200);
+    let (done, shown) = work(&shop, "differences");
+    assert!(!done && shown["work"]["problem"].as_str().unwrap().contains("503"), "{shown}");
+    receiver.status.store(200, Ordering::SeqCst);
+    says(1);
+    let (done, shown) = work(&shop, "differences");
+    assert!(done, "{shown}");
+    assert_eq!((&shown["work"]["agrees"], &shown["work"]["wanted"]), (&json!(true), &json!(2)), "{shown}");
+    assert!(
+        told(&receiver, "delete").contains(BOB_SHA256) && !told(&receiver, "delete").contains(ANN_SHA256)
+    );
+    says(2);
+    let (done, shown) = work(&shop, "replace");
+    assert!(done, "{shown}");
+    let replaced = |(head, _): &&(String, Value)| head.contains("usersreplace");
+    let got = receiver.got.lock().unwrap().clone();
+    let (_, body) = got.iter().rfind(replaced).unwrap();
+    assert_eq!(body["payload"]["data"].as_array().unwrap().len(), 2, "{body}");
+    for (body, field) in [
+        (json!({ "audience": "nobody's", "how": "verify" }), "audience"),
+        (json!({ "audience": "carts", "how": "somehow" }), "how"),
+    ] {
+        let reply = shop.admin("POST", "/admin/v1/destinations/meta/lists", Some(&body.to_string()));
+        assert_eq!((reply.status, reply.json()["field"].as_str()), (400, Some(field)), "{reply:?}");
+    }
+    close(shop);
+}

@@ -8,16 +8,16 @@
 use super::line::Line;
 use super::pace::{NODES_AT_ONCE, Pacer};
 use crate::api::Context;
-use engage::{Backfill, Gathering, MAX_CHUNK, Operation, PARTS, Stretch};
+use engage::{Backfill, Gathering, MAX_CHUNK, Operation, PARTS, Stretch, erased_by};
 use engine::feed::{Kept, Part, Place};
 use eventlog::LogReader;
 use model::audience::{DefinitionId, Rulebook};
 use model::event::Event;
 use model::feature::{FeatureId, Slot};
-use model::id::{Position, Timestamp};
+use model::id::{Key, Position, Timestamp};
 use model::order::Reported;
 use model::record::{RecordKind, decode_records};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ pub(super) fn gather<'c>(
         let mut reader = match events.take().filter(|events| events.place <= Place::at(group.from)) {
             Some(reader) => reader,
             // From the very first: a report of an order is an event unless there was one before.
-            None => Events::new(context, start)?,
+            None => Events::new(context, pacer, start)?,
         };
         let gathered = reader.read(context, pacer, rows, &group)?;
         hand_in(context, pacer, rows, &group, &gathered)?;
@@ -158,7 +158,7 @@ struct Events {
 }
 
 impl Events {
-    fn new(context: &Context, from: Position) -> Result<Self, String> {
+    fn new(context: &Context, pacer: &mut Pacer<'_>, from: Position) -> Result<Self, String> {
         let log = context.engine.log().read_from(from).map_err(|error| error.to_string())?;
         Ok(Self {
             place: Place::at(from),
@@ -166,7 +166,7 @@ impl Events {
             frame: VecDeque::new(),
             read_to: from,
             book: context.engine.view().book(),
-            reported: Reported::default(),
+            reported: Reported::new(erased_later(context, pacer, from)?),
         })
     }
 
@@ -195,7 +195,10 @@ impl Events {
                         let counts = item.id.position >= group.from;
                         self.event(counts.then_some((&wanted, &mut gathering)), item.id.position, part)?;
                     }
-                    Kept::Effect { kind, body } => gathering.effect(kind, &body),
+                    Kept::Effect { kind, body } => {
+                        gathering.effect(kind, &body);
+                        erased_by(kind, &body).into_iter().for_each(|node| self.reported.erase(node));
+                    }
                 }
             }
             self.place = next.min(end).max(self.place);
@@ -220,7 +223,8 @@ impl Events {
             Part::Named(number) => event.identifiers.as_slice().get(usize::from(number)).map(|one| one.key),
         };
         let Some(node) = node else { return Ok(()) };
-        let is_counted = self.reported.take(event.order.as_ref(), event.from_server, event.value_counts);
+        let (by_server, counts) = (event.from_server, event.value_counts);
+        let is_counted = self.reported.take(node, event.order.as_ref(), by_server, counts);
         if let Some((wanted, gathering)) = counting.filter(|_| is_counted) {
             let own = |slot: &&Slot| wanted.has(slot.id, position);
             gathering.event(self.book.features_of(&event).filter(own), &event, received_at, node);
@@ -247,6 +251,25 @@ impl Events {
             }
         }
         Ok(None)
+    }
+}
+
+/// Who is erased somewhere from a place on.
+fn erased_later(context: &Context, pacer: &mut Pacer<'_>, from: Position) -> Result<BTreeSet<Key>, String> {
+    let (mut place, mut erased) = (Place::at(from), BTreeSet::new());
+    loop {
+        let begun = Instant::now();
+        let batch = context.engine.feed().history(place).map_err(|error| error.to_string())?;
+        for item in batch.items {
+            if let Kept::Effect { kind, body } = item.what {
+                erased.extend(erased_by(kind, &body));
+            }
+        }
+        place = batch.next.max(place);
+        pacer.read_since(begun)?;
+        if batch.at_end {
+            return Ok(erased);
+        }
     }
 }
 

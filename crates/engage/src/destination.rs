@@ -45,8 +45,15 @@ pub enum DestinationKind {
         /// What proves to the platform who we are: the member of the settings that it belongs in, and the name under
         /// which operators keep it. The credentials themselves are in no record.
         credentials: Vec<(String, String)>,
+        /// It is told of those who agreed to advertising only; otherwise of everybody who did not refuse it.
+        consent_required: bool,
+        /// What it is told of a person beside identifiers: some of [`PERSON_FIELDS`].
+        person: Vec<String>,
     },
 }
+
+/// What a platform can be told of a person beside identifiers.
+pub const PERSON_FIELDS: [&str; 6] = ["first_name", "last_name", "city", "state", "postcode", "country"];
 
 /// How fast a destination is sent to; 0 leaves it to the kind of destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +98,17 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Why it may not be told of a person who chose this of advertising, `None` being nothing: a stable word. `None` if it
+    /// may. Only ad platforms ask for consent: what else a destination is told is between the shop and whoever it tells.
+    pub fn refusal(&self, choice: Option<bool>) -> Option<&'static str> {
+        let DestinationKind::Platform { consent_required, .. } = self.kind else { return None };
+        match choice {
+            Some(true) => None,
+            Some(false) => Some("consent_denied"),
+            None => consent_required.then_some("no_consent"),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(plain) {
@@ -101,7 +119,12 @@ impl Destination {
         {
             return Err(invalid("url must have 1 to 2048 bytes"));
         }
-        if let DestinationKind::Platform { settings, credentials } = &self.kind {
+        if let DestinationKind::Platform { settings, credentials, person, .. } = &self.kind {
+            if person.iter().any(|field| !PERSON_FIELDS.contains(&field.as_str())) {
+                return Err(invalid(
+                    "person names first_name, last_name, city, state, postcode and country only",
+                ));
+            }
             if settings.len() > MAX_PLATFORM_BYTES {
                 return Err(invalid("settings must have at most 32768 bytes"));
             }
@@ -131,8 +154,11 @@ impl Destination {
                 encoder.text(url);
             }
             DestinationKind::Ndjson => encoder.u8(2),
-            DestinationKind::Platform { settings, credentials } => {
-                encoder.u8(3);
+            DestinationKind::Platform { settings, credentials, consent_required, person } => {
+                encoder.u8(4);
+                encoder.bool(*consent_required);
+                encoder.varint(person.len() as u64);
+                person.iter().for_each(|field| encoder.text(field));
                 encoder.text(settings);
                 encoder.varint(credentials.len() as u64);
                 for (member, name) in credentials {
@@ -160,13 +186,19 @@ impl Destination {
         let kind = match decoder.u8()? {
             1 => DestinationKind::Webhook { url: decoder.text()?.to_owned() },
             2 => DestinationKind::Ndjson,
-            3 => {
+            form @ (3 | 4) => {
+                // The first form did not say: then nobody is told of who did not agree.
+                let mut person = Vec::new();
+                let consent_required = form == 3 || decoder.bool()?;
+                for _ in 0..if form == 3 { 0 } else { decoder.count()? } {
+                    person.push(decoder.text()?.to_owned());
+                }
                 let settings = decoder.text()?.to_owned();
                 let mut credentials = Vec::new();
                 for _ in 0..decoder.count()? {
                     credentials.push((decoder.text()?.to_owned(), decoder.text()?.to_owned()));
                 }
-                DestinationKind::Platform { settings, credentials }
+                DestinationKind::Platform { settings, credentials, consent_required, person }
             }
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
@@ -240,4 +272,71 @@ pub(crate) fn remove(settings: &mut Settings, name: &str) -> Result<(), CommandE
 
 fn invalid(message: &str) -> CommandError {
     CommandError::Invalid(message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination(kind: DestinationKind) -> Destination {
+        Destination {
+            name: "d".to_owned(),
+            kind,
+            class: SendingClass::Transactional,
+            kinds: Vec::new(),
+            audiences: Vec::new(),
+            identifiers: Vec::new(),
+            events: Vec::new(),
+            secret_generation: 0,
+            overlap: false,
+            enabled: true,
+            limits: SendingLimits::default(),
+            since: Position(0),
+        }
+    }
+
+    fn platform(consent_required: bool) -> DestinationKind {
+        let (settings, credentials) = ("{}".to_owned(), vec![("access_token".to_owned(), "t".to_owned())]);
+        DestinationKind::Platform { settings, credentials, consent_required, person: vec!["city".to_owned()] }
+    }
+
+    #[test]
+    fn platforms_are_told_of_those_who_agreed() {
+        let table = [
+            (platform(true), [None, Some("consent_denied"), Some("no_consent")]),
+            (platform(false), [None, Some("consent_denied"), None]),
+            (DestinationKind::Ndjson, [None, None, None]),
+        ];
+        for (kind, expected) in table {
+            let destination = destination(kind);
+            let found = [Some(true), Some(false), None].map(|choice| destination.refusal(choice));
+            assert_eq!(found, expected, "{:?}", destination.kind);
+        }
+    }
+
+    #[test]
+    fn destinations_read_back_and_older_ones_ask_for_consent() {
+        for kind in [platform(true), platform(false), DestinationKind::Ndjson] {
+            let (own, mut bytes) = (destination(kind), Vec::new());
+            own.encode(&mut Encoder(&mut bytes));
+            assert_eq!(Destination::decode(&mut Decoder::new(&bytes)).unwrap(), own);
+        }
+        // Name, form 3, settings, no credentials, and all that follows.
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder(&mut bytes);
+        encoder.text("d");
+        encoder.u8(3);
+        encoder.text("{}");
+        encoder.varint(0);
+        encoder.u8(2);
+        (0..4).for_each(|_| encoder.varint(0));
+        encoder.u32(0);
+        encoder.bool(false);
+        encoder.bool(true);
+        encoder.u16(0);
+        (0..3).for_each(|_| encoder.u32(0));
+        encoder.varint(7);
+        let read = Destination::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert_eq!((read.refusal(None), read.since), (Some("no_consent"), Position(7)));
+    }
 }

@@ -130,6 +130,13 @@ impl ConsentState {
         all.categories.first().is_some_and(|entry| entry.standing().0)
     }
 
+    /// What the person chose of a category; `None` if nothing was ever said of it.
+    pub fn choice(&self, category: &str) -> Option<bool> {
+        let name = kept_name(category);
+        let at = self.categories.binary_search_by(|entry| entry.category.cmp(&name)).ok()?;
+        self.categories.get(at).map(|entry| entry.standing().0)
+    }
+
     /// Takes in all that another node said.
     pub fn combine(&mut self, other: &Self) {
         other.categories.iter().for_each(|theirs| self.take(theirs));

@@ -35,9 +35,11 @@ pub mod tiktok;
 
 mod api;
 mod events;
+mod oauth;
 
 pub use api::{Counters, Credential};
 
+use crate::error::ConfigError;
 use audience::{Audiences, AudiencesError};
 use criteo::CriteoConfig;
 use delivery::egress::Egress;
@@ -101,6 +103,16 @@ impl<'a> Keeping<'a> {
 }
 
 impl PlatformConfig {
+    /// Checks what can be checked without opening it: that there is one credential.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::GoogleAudience(config) => api::one_of(config.access_token.as_ref(), config.oauth.as_ref()),
+            Self::GoogleEvents(config) => api::one_of(config.access_token.as_ref(), config.oauth.as_ref()),
+            Self::CriteoAudience(config) => api::one_of(config.access_token.as_ref(), config.oauth.as_ref()),
+            Self::MetaAudience(_) | Self::MetaConversions(_) | Self::TiktokEvents(_) => Ok(()),
+        }
+    }
+
     /// How long the platform itself takes, as it documents it: Meta's guide of custom audiences, Google's help on Customer
     /// Match.
     fn own_lag_s(&self) -> Option<u64> {

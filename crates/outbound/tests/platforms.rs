@@ -23,3 +23,5 @@ mod shadow;
 mod shadow_file;
 #[path = "platforms/standin.rs"]
 mod standin;
+#[path = "platforms/tokens.rs"]
+mod tokens;

@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod follow;
 mod keys;
+mod lists;
 mod log;
 mod replay;
 mod restore;
@@ -51,6 +52,8 @@ enum Command {
     Apply(apply::ApplyArguments),
     /// Write what a running server has defined as files, for `apply`.
     Export(export::ExportArguments),
+    /// Show the lists of an ad platform, or re-sync, replace or verify one of them.
+    Lists(lists::ListsArguments),
     /// How channels share what paths of them sold: last click, Markov, Shapley, from a CSV file.
     Attribution(attribution::AttributionArguments),
     /// Look at a deployment, or a server that runs, and say what to do. Changes nothing.
@@ -112,6 +115,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Follow(arguments) => follow::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Lists(arguments) => lists::run(&arguments),
         Command::Attribution(arguments) => attribution::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

@@ -4,7 +4,7 @@
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
 //! the others go on. `source` reads the feed for one destination, `said` is
 //! what it is told of an event, `permits` asks the loop, in log order, whether an
-//! attempt is still right, `platform` reads what operators say of ad platforms, `erase` takes erased people out of what is kept and `withdraw` out of
+//! attempt is still right, `platform` reads what operators say of ad platforms and `lists` works on their lists, `erase` takes erased people out of what is kept and `withdraw` out of
 //! platforms' lists, `figures` are the metrics of each
 //! destination, and `handlers` is the interface for operators.
 
@@ -12,6 +12,7 @@ mod erase;
 mod figures;
 mod handlers;
 mod lanes;
+mod lists;
 mod permits;
 mod platform;
 mod said;
@@ -21,12 +22,14 @@ mod withdraw;
 pub(crate) use figures::{trouble, write_metrics};
 pub(crate) use withdraw::Withdrawn;
 
+pub(crate) use lists::{begin as begin_list_work, shown as show_lists};
+
 pub(crate) use handlers::{
     all_shown, dead_letters, define, discard, get, list, remove, resend, rotate_secret,
 };
 
 use crate::api::Context;
-use crate::api::types::DeliveryStatus;
+use crate::api::types::{DeliveryStatus, ListWork};
 use delivery::egress::{AllowRule, Egress, EgressError, EgressOptions, Network, SystemResolver};
 use delivery::{JournalKeys, LaneStatus, Runner};
 use engine::feed::Place;
@@ -76,6 +79,10 @@ struct Shared {
     platforms: BTreeMap<String, platform::Known>,
     erasing: erase::Erasing,
     withdrawing: withdraw::Withdrawing,
+    /// The last work on the lists of a destination.
+    works: BTreeMap<String, ListWork>,
+    /// Where lanes run.
+    runtime: Option<tokio::runtime::Handle>,
     /// Times that a destination lost effects, because the feed began anew before they were read.
     losses: u64,
     stopping: bool,
@@ -165,6 +172,7 @@ pub(crate) fn allow_rules(text: &str) -> Option<Vec<AllowRule>> {
 /// Starts the threads.
 pub(crate) fn start(context: &Arc<Context>, env: &Env) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    context.deliveries.lock().runtime = Some(runtime.handle().clone());
     let (own, env) = (Arc::clone(context), env.clone());
     let deliver = std::thread::Builder::new().name("deliver".to_owned()).spawn(move || {
         runtime.block_on(async {

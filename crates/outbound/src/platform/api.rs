@@ -1,6 +1,7 @@
 //! One platform's API: its address, its credential, and what was counted there.
 
 use super::answer::{Verdict, judge_error};
+use super::oauth::Tokens;
 use crate::error::ConfigError;
 use crate::webhook::Secret;
 use delivery::Bytes;
@@ -33,6 +34,63 @@ impl Credential {
 
     pub(super) fn token(&self) -> Secret {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where the token of a call comes from.
+pub(super) enum Access {
+    /// Somebody puts it in.
+    Fixed(Credential),
+    /// It is fetched, and renewed before it ends.
+    Renewed(Box<Tokens>),
+}
+
+/// What is configured of a platform whose tokens end within the hour.
+pub(super) struct Renewable<'a> {
+    pub(super) access_token: Option<Secret>,
+    pub(super) oauth: Option<&'a Secret>,
+    pub(super) token_url: &'a str,
+}
+
+impl Access {
+    pub(super) fn fixed(token: Secret) -> Self {
+        Self::Fixed(Credential::new(token))
+    }
+
+    /// The token that is configured, or those that a credentials file gives.
+    pub(super) fn open(
+        name: &str,
+        given: Renewable<'_>,
+        egress: &Egress,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, ConfigError> {
+        one_of(given.access_token.as_ref(), given.oauth)?;
+        match (given.access_token, given.oauth) {
+            (Some(token), _) => Ok(Self::fixed(token)),
+            (None, Some(file)) => {
+                let tokens = Tokens::open(name, file, given.token_url, egress, Arc::clone(clock))?;
+                Ok(Self::Renewed(Box::new(tokens)))
+            }
+            (None, None) => Err(ConfigError::new("access_token", "is missing")),
+        }
+    }
+
+    async fn token(&self) -> Result<Secret, Verdict> {
+        match self {
+            Self::Fixed(credential) => Ok(credential.token()),
+            Self::Renewed(tokens) => tokens.token().await,
+        }
+    }
+}
+
+/// Either a token or the file that gives tokens.
+pub(super) fn one_of(access_token: Option<&Secret>, oauth: Option<&Secret>) -> Result<(), ConfigError> {
+    match (access_token, oauth) {
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+        _ => {
+            let what = "or `oauth` must be there, and only one of them: a token, or a file that gives tokens";
+            Err(ConfigError::new("access_token", what))
+        }
     }
 }
 
@@ -87,7 +145,7 @@ pub(super) enum Carried {
 pub(super) struct Api {
     caller: Caller,
     base_url: String,
-    credential: Credential,
+    access: Access,
     carried: Carried,
     timeout_ms: u64,
     pub(super) clock: Arc<dyn Clock>,
@@ -98,7 +156,7 @@ pub(super) struct Api {
 pub(super) struct Opening<'a> {
     pub(super) name: &'a str,
     pub(super) base_url: &'a str,
-    pub(super) credential: Credential,
+    pub(super) access: Access,
     pub(super) carried: Carried,
     pub(super) timeout_ms: u64,
     pub(super) rate: Option<delivery::RateOptions>,
@@ -126,31 +184,42 @@ impl Api {
         let api = Self {
             caller: opening.egress.caller(opening.name, limits),
             base_url,
-            credential: opening.credential,
+            access: opening.access,
             carried: opening.carried,
             timeout_ms: opening.timeout_ms,
             clock: opening.clock,
             counters: Arc::default(),
         };
-        api.request(Method::Post, "/", Bytes::new())
-            .map_err(|error| ConfigError::new("access_token", error))?;
+        if let Access::Fixed(credential) = &api.access {
+            api.request(Method::Post, "/", Bytes::new(), &credential.token())
+                .map_err(|error| ConfigError::new("access_token", error))?;
+        }
         Ok(api)
     }
 
     /// Makes a call with a body of JSON; none for a GET.
     pub(super) async fn call(&self, method: Method, path: &str, body: String) -> Result<Response, Verdict> {
-        let request = self.request(method, path, Bytes::from(body));
+        let token = self.access.token().await?;
+        let request = self.request(method, path, Bytes::from(body), &token);
         let request = request.map_err(|_| Verdict::operator("credential_unusable"))?;
         Counters::add(&self.counters.calls, 1);
         let began_ns = self.clock.monotonic_ns();
         let answer = self.caller.send(request).await;
         let took_ms = self.clock.monotonic_ns().saturating_sub(began_ns) / 1_000_000;
         Counters::add(&self.counters.request_ms, took_ms);
-        answer.map_err(|error| judge_error(&error))
+        let answer = answer.map_err(|error| judge_error(&error))?;
+        if let (401, Access::Renewed(tokens)) = (answer.status, &self.access) {
+            tokens.refused(&token).await;
+        }
+        Ok(answer)
     }
 
-    pub(super) fn token(&self) -> Secret {
-        self.credential.token()
+    /// The token that is configured, for platforms that want a proof of it.
+    pub(super) fn fixed_token(&self) -> Option<Secret> {
+        match &self.access {
+            Access::Fixed(credential) => Some(credential.token()),
+            Access::Renewed(_) => None,
+        }
     }
 
     /// Seconds since 1970.
@@ -165,8 +234,7 @@ impl Api {
         move || clock.monotonic_ns() >= deadline_ns
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request, String> {
-        let token = self.credential.token();
+    fn request(&self, method: Method, path: &str, body: Bytes, token: &Secret) -> Result<Request, String> {
         let (name, value) = match self.carried {
             Carried::Bearer => {
                 ("authorization", zeroize::Zeroizing::new(format!("Bearer {}", token.expose())))

@@ -11,7 +11,7 @@ mod tell;
 
 pub use awaited::Settled;
 pub use forget::Forgotten;
-pub use resync::{Part, ResyncError, Resynced};
+pub use resync::{Part, People, ResyncError, Resynced};
 
 use super::Keeping;
 use super::answer::{Verdict, Verdicts};
@@ -166,6 +166,11 @@ impl Audiences {
         }
     }
 
+    /// The audiences that have a list.
+    pub fn audiences(&self) -> impl Iterator<Item = &String> {
+        self.names.keys()
+    }
+
     /// What the platform was told of an audience's list.
     pub async fn summary(&self, audience: &str) -> Result<Summary, ShadowError> {
         let list = self.names.get(audience).cloned().unwrap_or_default();
@@ -210,6 +215,9 @@ impl Audiences {
                 let denied = message.consent.ad_user_data == Some(Choice::Denied);
                 // Who withdrew the consent does not stay in the list either.
                 let enters = message.kind == "audience.entered" && !denied;
+                if denied && message.kind == "audience.entered" {
+                    Counters::add(&self.lists.counters().refused_here, 1);
+                }
                 let rows = if enters { self.lists.rows(&message.contact) } else { Vec::new() };
                 if enters && rows.is_empty() {
                     return Err(Verdict::refused("nothing_to_match"));

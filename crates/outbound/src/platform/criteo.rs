@@ -14,7 +14,7 @@
 
 use super::Keeping;
 use super::answer::{Verdict, judge_status, plain_code};
-use super::api::{Api, Carried, Counters, Credential, Opening};
+use super::api::{Access, Api, Carried, Counters, Opening, Renewable};
 use super::audience::{Answered, Audiences, AudiencesError, Lists};
 use super::contact::{Contact, Unusable, is_hex, is_space, sha256_hex, strip_lower};
 use super::shadow::Row;
@@ -30,6 +30,8 @@ use std::sync::Arc;
 
 /// Where Criteo's API is.
 pub const BASE_URL: &str = "https://api.criteo.com";
+/// Where tokens of Criteo come from.
+pub const TOKEN_URL: &str = "https://api.criteo.com/oauth2/token";
 /// Identifiers of one call.
 pub const IDENTIFIERS_MAX: usize = 10_000;
 
@@ -38,7 +40,14 @@ pub const IDENTIFIERS_MAX: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct CriteoConfig {
     /// A token that may manage audiences.
-    pub access_token: Secret,
+    #[serde(default)]
+    pub access_token: Option<Secret>,
+    /// Instead of a token: the credentials file that gives tokens, as it stands.
+    #[serde(default)]
+    pub oauth: Option<Secret>,
+    /// Where tokens come from.
+    #[serde(default = "default_token_url")]
+    pub token_url: String,
     /// Audiences by name, and the ids of their audience segments.
     pub lists: BTreeMap<String, String>,
     /// Where the API is.
@@ -50,6 +59,10 @@ pub struct CriteoConfig {
     /// People in all lists together.
     #[serde(default)]
     pub people_max: Option<usize>,
+}
+
+fn default_token_url() -> String {
+    TOKEN_URL.to_owned()
 }
 
 fn default_base_url() -> String {
@@ -64,7 +77,15 @@ impl CriteoConfig {
     /// Contact lists with the defaults.
     pub fn new(access_token: Secret, lists: BTreeMap<String, String>) -> Self {
         let (base_url, timeout_ms) = (default_base_url(), default_timeout_ms());
-        Self { access_token, lists, base_url, timeout_ms, people_max: None }
+        Self {
+            access_token: Some(access_token),
+            oauth: None,
+            token_url: default_token_url(),
+            lists,
+            base_url,
+            timeout_ms,
+            people_max: None,
+        }
     }
 
     /// The lane that suits it.
@@ -117,10 +138,16 @@ struct AnswerError {
 
 impl CriteoLists {
     fn new(name: &str, config: CriteoConfig, egress: &Egress, env: &Env) -> Result<Self, ConfigError> {
+        let given = Renewable {
+            access_token: config.access_token,
+            oauth: config.oauth.as_ref(),
+            token_url: &config.token_url,
+        };
+        let access = Access::open(name, given, egress, &env.clock)?;
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token),
+            access,
             carried: Carried::Bearer,
             timeout_ms: config.timeout_ms,
             rate: None,

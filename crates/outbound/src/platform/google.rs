@@ -35,6 +35,8 @@ use serde_json::{Map, Value, json};
 
 /// Where Google's API is.
 pub const BASE_URL: &str = "https://datamanager.googleapis.com/v1";
+/// Where tokens of Google come from.
+pub const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 /// Identifiers of one person.
 pub const IDENTIFIERS_MAX: usize = 10;
 /// Google takes 300 calls a minute and 100,000 a day. One call a second and 200 at once stay within both: 260 in the

@@ -176,17 +176,54 @@ struct WrittenData {
     profile: Option<String>,
     audience: Option<String>,
     from: Option<String>,
-    #[serde(default)]
-    identifiers: Option<serde_json::Value>,
-    #[serde(default)]
-    person: WrittenPerson,
-    #[serde(default)]
-    device: WrittenDevice,
-    #[serde(default)]
-    click_ids: ClickIds,
+    #[serde(flatten)]
+    known: WrittenKnown,
     #[serde(default)]
     consent: Consent,
     event: Option<WrittenEvent>,
+}
+
+/// What is known of the person.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenKnown {
+    identifiers: Option<serde_json::Value>,
+    person: WrittenPerson,
+    device: WrittenDevice,
+    click_ids: ClickIds,
+}
+
+/// Reads what is known of a person from the members `identifiers` and `person` of a message's data.
+pub fn read_contact(data: serde_json::Value) -> Result<Contact, MessageError> {
+    let known: WrittenKnown =
+        serde_json::from_value(data).map_err(|_| MessageError { why: "message_not_readable" })?;
+    known.contact()
+}
+
+impl WrittenKnown {
+    fn contact(self) -> Result<Contact, MessageError> {
+        // Of an erasure `identifiers` is a count.
+        let identifiers = match self.identifiers {
+            Some(list @ serde_json::Value::Array(_)) => {
+                serde_json::from_value(list).map_err(|_| MessageError { why: "identifiers_not_readable" })?
+            }
+            _ => Vec::new(),
+        };
+        let mut contact = Contact {
+            first_name: self.person.first_name,
+            last_name: self.person.last_name,
+            city: self.person.city,
+            state: self.person.state,
+            postcode: self.person.postcode,
+            country: self.person.country,
+            click_ids: self.click_ids,
+            client_ip: self.device.ip,
+            user_agent: self.device.user_agent,
+            ..Contact::default()
+        };
+        sort_identifiers(&mut contact, identifiers);
+        Ok(contact)
+    }
 }
 
 #[derive(Deserialize)]
@@ -235,26 +272,7 @@ impl PersonMessage {
         let data = written.data;
         let key = |text: &str| parse_public_id("prf", text);
         let person = data.profile.as_deref().and_then(key).ok_or(bad("no_profile"))?;
-        // Of an erasure `identifiers` is a count.
-        let identifiers = match data.identifiers {
-            Some(list @ serde_json::Value::Array(_)) => {
-                serde_json::from_value(list).map_err(|_| bad("identifiers_not_readable"))?
-            }
-            _ => Vec::new(),
-        };
-        let mut contact = Contact {
-            first_name: data.person.first_name,
-            last_name: data.person.last_name,
-            city: data.person.city,
-            state: data.person.state,
-            postcode: data.person.postcode,
-            country: data.person.country,
-            click_ids: data.click_ids,
-            client_ip: data.device.ip,
-            user_agent: data.device.user_agent,
-            ..Contact::default()
-        };
-        sort_identifiers(&mut contact, identifiers);
+        let contact = data.known.contact()?;
         let event = data.event.map(read_event).transpose()?;
         Ok(Self {
             kind: written.r#type,

@@ -13,7 +13,7 @@
 //! | time-out or break after the request was sent | later: events are dropped as repeats by `event` and `event_id` for 48 hours |
 
 use super::answer::{Verdict, Verdicts, asked_ms, judge_status};
-use super::api::{Api, Carried, Counters, Credential, Opening, check_id, event_name, home_country};
+use super::api::{Access, Api, Carried, Counters, Opening, check_id, event_name, home_country};
 use super::contact::{Contact, Personal, Unusable, has_foreign_digit, is_space, sha256_hex, strip_lower};
 use super::events;
 use super::message::{Event, Item, PersonMessage, Place};
@@ -155,7 +155,7 @@ impl Tiktok {
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token.clone()),
+            access: Access::fixed(config.access_token.clone()),
             carried: Carried::Header("access-token"),
             timeout_ms: config.timeout_ms,
             rate: None,

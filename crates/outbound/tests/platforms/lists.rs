@@ -227,18 +227,18 @@ async fn a_resync_sends_what_is_missing_and_proves_it() {
         let opened = open(platform, &standin, &fresh(&format!("resync-{}", platform.name)));
         let audiences = opened.audiences.as_ref().unwrap();
         let mut first = (0..500).map(person);
-        let done = audiences.resync("buyers", false, Position(0), &mut || first.next()).await.unwrap();
+        let done = audiences.resync("buyers", false, Position(0), &mut first).await.unwrap();
         assert!(done.sent == 500 && done.wanted.agrees_with(&done.told), "{done:?}");
         assert_eq!(done.is_verified(), platform.name != "google", "{done:?}");
         acknowledged(&opened).await;
         let mut again = (100..520).map(person);
-        let done = audiences.resync("buyers", false, Position(0), &mut || again.next()).await.unwrap();
+        let done = audiences.resync("buyers", false, Position(0), &mut again).await.unwrap();
         assert!(done.sent == 120 && done.wanted.agrees_with(&done.told), "{}: {done:?}", platform.name);
         acknowledged(&opened).await;
         // Somebody empties the list behind our back: only one that believes nothing repairs it.
         standin.held.lock().unwrap().lists.clear();
         let mut same = (100..520).map(person);
-        let done = audiences.resync("buyers", true, Position(0), &mut || same.next()).await.unwrap();
+        let done = audiences.resync("buyers", true, Position(0), &mut same).await.unwrap();
         assert!(done.sent == 420 && done.wanted.agrees_with(&done.told), "{done:?}");
         acknowledged(&opened).await;
         let expected = |people: std::ops::Range<u128>| -> BTreeSet<String> {
@@ -248,14 +248,14 @@ async fn a_resync_sends_what_is_missing_and_proves_it() {
         // An answer that gets lost ends it with an error; the next one goes on.
         standin.script([Manner::TakeAndHang]);
         let mut other = (300..600).map(person);
-        let failed = audiences.resync("buyers", false, Position(0), &mut || other.next()).await.unwrap_err();
+        let failed = audiences.resync("buyers", false, Position(0), &mut other).await.unwrap_err();
         assert!(failed.to_string().contains("timeout"), "{failed}");
         assert!(audiences.tell_unsettled().await.unwrap() > 0);
         let mut other = (300..600).map(person);
-        audiences.resync("buyers", false, Position(0), &mut || other.next()).await.unwrap();
+        audiences.resync("buyers", false, Position(0), &mut other).await.unwrap();
         acknowledged(&opened).await;
         let mut same = (300..600).map(person);
-        let done = audiences.resync("buyers", false, Position(0), &mut || same.next()).await.unwrap();
+        let done = audiences.resync("buyers", false, Position(0), &mut same).await.unwrap();
         assert!(done.is_verified() && done.sent == 0, "{done:?}");
         assert_eq!(standin.held.lock().unwrap().lists["111"], expected(300..600), "{}", platform.name);
         standin.assert_no_complaints();
@@ -271,10 +271,10 @@ async fn a_replacement_takes_out_also_what_nobody_here_knows_of() {
         let foreign = (platform.member)("uploaded-by-hand@shop.test");
         standin.held.lock().unwrap().lists.entry("111".to_owned()).or_default().insert(foreign);
         let mut people = (0..2_500).map(person);
-        let done = audiences.replace("buyers", 2_500, Position(0), &mut || people.next()).await.unwrap();
+        let done = audiences.replace("buyers", 2_500, Position(0), &mut people).await.unwrap();
         assert!(done.wanted.agrees_with(&done.told), "{}: {done:?}", platform.name);
         let mut people = (2_000..2_600).map(person);
-        let done = audiences.replace("buyers", 600, Position(0), &mut || people.next()).await.unwrap();
+        let done = audiences.replace("buyers", 600, Position(0), &mut people).await.unwrap();
         assert!(done.wanted.agrees_with(&done.told), "{}: {done:?}", platform.name);
         acknowledged(&opened).await;
         let expected: BTreeSet<String> =
@@ -288,8 +288,7 @@ async fn a_replacement_takes_out_also_what_nobody_here_knows_of() {
     let standin = StandIn::start(platform.take, HEADER).await;
     let opened = open(platform, &standin, &fresh("replace-criteo"));
     let mut people = (0..5).map(person);
-    let error =
-        opened.audiences.unwrap().replace("buyers", 5, Position(0), &mut || people.next()).await.unwrap_err();
+    let error = opened.audiences.unwrap().replace("buyers", 5, Position(0), &mut people).await.unwrap_err();
     assert!(error.to_string().contains("differences"), "{error}");
 }
 
@@ -412,7 +411,7 @@ async fn erased_people_leave_platform_and_shadow() {
         let opened = open(platform, &standin, &folder);
         let audiences = opened.audiences.as_ref().unwrap();
         let mut people = (1..5).map(person);
-        audiences.resync("buyers", false, Position(3), &mut || people.next()).await.unwrap();
+        audiences.resync("buyers", false, Position(3), &mut people).await.unwrap();
         acknowledged(&opened).await;
         let holds = |number: u128| {
             let path = folder.join(format!("{}.shadow", platform.name));

@@ -102,11 +102,11 @@ async fn sent(config: fn(&str) -> Vec<Value>, number: usize) -> Value {
                 .audiences
                 .as_ref()
                 .unwrap()
-                .replace("a", 1, Position(0), &mut || once.take())
+                .replace("a", 1, Position(0), &mut std::iter::from_fn(|| once.take()))
                 .await
                 .unwrap();
         }
-        let mut nobody = || None;
+        let mut nobody = std::iter::empty();
         opened.audiences.as_ref().unwrap().resync("a", false, Position(0), &mut nobody).await.unwrap();
     }
     let calls = standin.held.lock().unwrap().bodies.clone();

@@ -29,6 +29,8 @@ pub(crate) enum Manner {
     TakeTwice,
     /// It is not taken: 503.
     Busy,
+    /// It is not taken: 401.
+    Unauthorized,
     /// It is taken, and a page of somebody in between comes back.
     TakeAndBabble,
 }
@@ -142,10 +144,16 @@ async fn meet(
     if said != Some(credential.1) || head.uri.to_string().contains("token") {
         held.lock().unwrap().complaints.push("no credential where it belongs".to_owned());
     }
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    // A form stays the text that it is.
+    let as_text = || Value::from(String::from_utf8_lossy(&bytes).into_owned());
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| as_text())
+    };
     let path = head.uri.to_string();
     let call = Call { method: head.method.as_str(), path: &path, body: &body };
-    if !matches!(manner, Manner::Hang | Manner::Busy) {
+    if !matches!(manner, Manner::Hang | Manner::Busy | Manner::Unauthorized) {
         let (status, answer) = take_once(&held, take, &call);
         let (status, answer) =
             if manner == Manner::TakeTwice { take_once(&held, take, &call) } else { (status, answer) };
@@ -159,8 +167,9 @@ async fn meet(
             _ => {}
         }
     }
-    if manner == Manner::Busy {
-        return Ok(Response::builder().status(503).body(Full::new(Bytes::new())).unwrap());
+    if let Manner::Busy | Manner::Unauthorized = manner {
+        let status = if manner == Manner::Busy { 503 } else { 401 };
+        return Ok(Response::builder().status(status).body(Full::new(Bytes::new())).unwrap());
     }
     tokio::time::sleep(Duration::from_secs(600)).await;
     Ok(Response::new(Full::new(Bytes::new())))

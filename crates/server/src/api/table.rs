@@ -6,9 +6,9 @@ use super::shape::Shape;
 use super::types::{
     AudienceGiven, AudienceList, AudienceShown, Changed, DeadLetterIds, DeadLetterList, DeadLettersDone,
     DecideAnswer, DecideRequest, Defined, DestinationGiven, DestinationList, DestinationShown, Erased,
-    ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, LookupRequest,
-    Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
-    UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
+    ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, ListGiven,
+    ListsShown, LookupRequest, Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList,
+    TokenMade, TokenNew, UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::write_keys::{self, SetAsideList, WriteKeyRules};
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
@@ -313,6 +313,26 @@ fn destination_routes() -> Vec<Route> {
 
 fn dead_letter_routes() -> Vec<Route> {
     vec![
+        Route {
+            path: "/admin/v1/destinations/{name}/lists",
+            operation: "showLists",
+            about: "The lists of an ad platform as it was told, and the last work on one of them.",
+            answer: Answer::Json(200, ListsShown::shape),
+            problems: &[Code::NoSuchDefinition, Code::Conflict],
+            handle: deliver::show_lists,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}/lists",
+            operation: "workOnList",
+            about: "Re-syncs, replaces or verifies a list of an ad platform. It goes on when the request is answered.",
+            command: false,
+            body: Some(ListGiven::shape),
+            answer: Answer::Json(200, ListsShown::shape),
+            problems: &[Code::NoSuchDefinition, Code::BadValue, Code::Conflict],
+            handle: deliver::begin_list_work,
+            ..POST
+        },
         Route {
             path: "/admin/v1/destinations/{name}/dead-letters",
             operation: "listDeadLetters",

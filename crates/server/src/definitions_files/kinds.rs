@@ -198,6 +198,8 @@ const DESTINATION: &[Field] = &[
     optional("flush_after_ms", CAP),
     optional("settings", Type::Free),
     optional("credentials", Type::Free),
+    optional("consent", Type::OneOf(&["required", "unless_denied"])),
+    optional("person", Type::Free),
 ];
 
 const IDENTITY: &[Field] = &[

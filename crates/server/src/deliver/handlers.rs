@@ -179,6 +179,11 @@ fn checked(
 
 fn kind(context: &Context, given: &DestinationGiven) -> Result<DestinationKind, Problem> {
     let wrong = |field: &str, message: &str| Err(Problem::at(Code::BadValue, field, message));
+    for (field, is_there) in [("consent", given.consent.is_some()), ("person", given.person.is_some())] {
+        if is_there && given.r#type != "platform" {
+            return wrong(field, "it is for platforms: leave it out");
+        }
+    }
     let of_platform = given.settings.is_some() || given.credentials.is_some();
     if of_platform && given.r#type != "platform" {
         return wrong("settings", "settings and credentials are for platforms: leave them out");
@@ -231,7 +236,7 @@ fn known_all(field: &str, named: &[String], known: &[&str]) -> Result<(), Proble
     Err(Problem::at(Code::BadValue, field, message))
 }
 
-fn named<'s>(settings: &'s Settings, call: &Call) -> Result<&'s Destination, Problem> {
+pub(super) fn named<'s>(settings: &'s Settings, call: &Call) -> Result<&'s Destination, Problem> {
     let name = call.capture();
     settings.destinations.iter().find(|one| one.name == name).ok_or_else(|| {
         let known: Vec<&str> = settings.destinations.iter().map(|one| one.name.as_str()).collect();
@@ -279,11 +284,14 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         DestinationKind::Ndjson => ("ndjson", None),
         DestinationKind::Platform { .. } => ("platform", None),
     };
-    let (settings, credentials) = match &destination.kind {
-        DestinationKind::Platform { settings, credentials } => {
-            (serde_json::from_str(settings).ok(), Some(credentials.iter().cloned().collect()))
+    let (settings, credentials, consent, person) = match &destination.kind {
+        DestinationKind::Platform { settings, credentials, consent_required, person } => {
+            let consent = if *consent_required { "required" } else { "unless_denied" };
+            let credentials = credentials.iter().cloned().collect();
+            let settings = serde_json::from_str(settings).ok();
+            (settings, Some(credentials), Some(consent.to_owned()), Some(person.clone()))
         }
-        _ => (None, None),
+        _ => (None, None, None, None),
     };
     let set = |limit: u32| Some(limit).filter(|limit| *limit > 0);
     let limits = destination.limits;
@@ -310,6 +318,8 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         flush_after_ms: set(limits.flush_after_ms),
         settings,
         credentials,
+        consent,
+        person,
         secret,
         secret_generation: destination.secret_generation,
         problem,

@@ -244,7 +244,7 @@ fn lane(context: &Arc<Context>, env: &Env, destination: &Destination) -> Result<
             context.deliveries.lock().files.insert(name.to_owned(), Arc::downgrade(&files));
             (options, files)
         }
-        DestinationKind::Platform { settings, credentials } => {
+        DestinationKind::Platform { settings, credentials, .. } => {
             let opened = platform::open(context, env, name, settings, credentials)?;
             let known = platform::Known::of(&opened);
             context.deliveries.lock().platforms.insert(name.to_owned(), known);

@@ -1,11 +1,11 @@
 //! Whether an attempt is still right, asked of the loop: so it is decided in log order against purchases, erasures and
 //! everything else that is applied.
 
-use super::said::EVENT_ACCEPTED;
+use super::said::{self, EVENT_ACCEPTED};
 use crate::api::Context;
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::AUDIENCE_ENTERED;
-use engage::{Answer, AsOf, ProfileRead, Query};
+use engage::{Answer, AsOf, Destination, DestinationKind, ProfileRead, Query};
 use engine::EngineError;
 use model::audience::DefinitionId;
 use model::suppression::Scope;
@@ -30,11 +30,11 @@ impl LoopPermits {
         Self { context }
     }
 
-    /// Asks the loop about a parcel, or knows the answer without it.
-    fn ask(&self, parcel: &Parcel) -> Asked {
+    /// Asks the loop about a parcel for a destination, or knows the answer without it.
+    fn ask(&self, parcel: &Parcel, is_platform: bool) -> Asked {
         // What says that somebody left, or is erased, is always right to say. What somebody did is told of nobody who
         // was erased, whatever the class: it is not needed by them.
-        let is_judged = parcel.class == Class::Marketing && parcel.kind == AUDIENCE_ENTERED;
+        let is_judged = (parcel.class == Class::Marketing || is_platform) && parcel.kind == AUDIENCE_ENTERED;
         if !is_judged && parcel.kind != EVENT_ACCEPTED {
             return Asked::Known(Permit::Granted);
         }
@@ -48,26 +48,48 @@ impl LoopPermits {
         }
     }
 
-    async fn permit(&self, parcel: &Parcel, asked: Asked) -> Permit {
+    async fn permit(&self, parcel: &Parcel, asked: Asked, platform: Option<&Destination>) -> Permit {
         let answer = match asked {
             Asked::Known(permit) => return permit,
             Asked::Waiting(answer) => answer.await,
         };
         let Ok(Ok((Answer::Profile(read, _), _))) = answer else { return later() };
-        match read {
-            None => refused("erased"),
-            Some(_) if parcel.kind == EVENT_ACCEPTED => Permit::Granted,
-            Some(read) => self.judge(parcel, &read),
+        let Some(read) = read else { return refused("erased") };
+        if let Some(reason) = platform.and_then(|platform| self.no_consent(platform, parcel, &read)) {
+            return refused(reason);
         }
+        match parcel.class {
+            Class::Marketing if parcel.kind == AUDIENCE_ENTERED => self.judge(parcel, &read),
+            _ => Permit::Granted,
+        }
+    }
+
+    /// Why an ad platform may not be told this of a person, if it may not.
+    fn no_consent(
+        &self,
+        platform: &Destination,
+        parcel: &Parcel,
+        read: &ProfileRead,
+    ) -> Option<&'static str> {
+        let settings = self.context.engine.view().settings();
+        let choice = read.aggregate.consent.choice(&settings.line.consent_category);
+        let reason = platform.refusal(choice)?;
+        // A message that says itself that there is no consent takes the person out of the list, where they are in it.
+        (parcel.kind != AUDIENCE_ENTERED || !said::is_denied(&parcel.body)).then_some(reason)
     }
 
     /// All are asked for before the first answer is waited for: each takes a turn of the loop, and one turn answers
     /// many.
-    async fn decide<'p>(&self, parcels: impl Iterator<Item = &'p Parcel>) -> Vec<Permit> {
-        let asked: Vec<(&Parcel, Asked)> = parcels.map(|parcel| (parcel, self.ask(parcel))).collect();
+    async fn decide<'p>(&self, lane: &str, parcels: impl Iterator<Item = &'p Parcel>) -> Vec<Permit> {
+        let settings = self.context.engine.view().settings();
+        let is_named = |one: &&Destination| one.name == lane;
+        let platform = settings.destinations.iter().find(is_named);
+        let platform = platform.filter(|one| matches!(one.kind, DestinationKind::Platform { .. }));
+        let asked: Vec<(&Parcel, Asked)> =
+            parcels.map(|parcel| (parcel, self.ask(parcel, platform.is_some()))).collect();
         let mut permits = Vec::with_capacity(asked.len());
         for (parcel, asked) in asked {
-            permits.push(self.permit(parcel, asked).await);
+            permits.push(self.permit(parcel, asked, platform).await);
         }
         permits
     }
@@ -97,13 +119,15 @@ fn later() -> Permit {
 }
 
 impl Permits for LoopPermits {
-    fn request(&self, _: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
-        Box::pin(async move { self.decide(requests.iter().map(|request| &request.parcel)).await })
+    fn request(&self, lane: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
+        let lane = lane.to_owned();
+        Box::pin(async move { self.decide(&lane, requests.iter().map(|request| &request.parcel)).await })
     }
 
-    fn crossed(&self, _: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64> {
+    fn crossed(&self, lane: &str, parcels: Arc<[Parcel]>) -> Later<'_, u64> {
+        let lane = lane.to_owned();
         Box::pin(async move {
-            let permits = self.decide(parcels.iter()).await;
+            let permits = self.decide(&lane, parcels.iter()).await;
             permits.iter().filter(|permit| matches!(permit, Permit::Refused { .. })).count() as u64
         })
     }

@@ -7,7 +7,7 @@
 use super::folder;
 use crate::api::types::DestinationGiven;
 use crate::api::{Code, Context, Problem};
-use engage::DestinationKind;
+use engage::{DestinationKind, PERSON_FIELDS};
 use env::Env;
 use outbound::platform::audience::Audiences;
 use outbound::platform::{Counters, Keeping, Opened, PlatformConfig};
@@ -69,11 +69,22 @@ pub(super) fn checked(given: &DestinationGiven) -> Result<DestinationKind, Probl
         return Err(wrong("settings", message));
     }
     let settings = Value::Object(settings.clone()).to_string();
-    Ok(DestinationKind::Platform { settings, credentials: credentials.into_iter().collect() })
+    let consent_required = match given.consent.as_deref() {
+        None | Some("required") => true,
+        Some("unless_denied") => false,
+        Some(_) => return Err(wrong("consent", "consent must be required or unless_denied".to_owned())),
+    };
+    let person = given.person.clone().unwrap_or_default();
+    if let Some(field) = person.iter().find(|field| !PERSON_FIELDS.contains(&field.as_str())) {
+        let message = format!("there is no {field:?}; there are {}", PERSON_FIELDS.join(", "));
+        return Err(wrong("person", message));
+    }
+    let credentials = credentials.into_iter().collect();
+    Ok(DestinationKind::Platform { settings, credentials, consent_required, person })
 }
 
 /// The members of settings that are secrets, of any platform.
-const SECRETS: [&str; 2] = ["access_token", "app_secret"];
+const SECRETS: [&str; 3] = ["access_token", "app_secret", "oauth"];
 
 /// Opens a platform with its credentials. An error says what to do and holds no secret.
 pub(super) fn open(
@@ -102,8 +113,10 @@ pub(super) fn shadows(context: &Context) -> PathBuf {
 
 fn parsed(settings: Map<String, Value>) -> Result<PlatformConfig, String> {
     // The reader's message names members and what they should be; credentials are texts, which it does not repeat.
-    serde_json::from_value(Value::Object(settings))
-        .map_err(|error| format!("settings cannot be used: {error}"))
+    let config: PlatformConfig = serde_json::from_value(Value::Object(settings))
+        .map_err(|error| format!("settings cannot be used: {error}"))?;
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
 }
 
 fn is_file_name(name: &str) -> bool {

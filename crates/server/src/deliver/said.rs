@@ -1,9 +1,12 @@
 //! What a destination is told of an accepted event.
 
+use crate::api::types::IdentifierShown;
 use crate::calendar::iso;
+use engage::Destination;
 use model::event::{Event, Product};
 use model::feature::{Property, Value as Fact, event_name};
 use model::money::exponent;
+use model::profile::Traits;
 use serde_json::{Map, Value, json};
 
 /// The kind of a message about an event. Effects have numbers of their own, none of them this.
@@ -59,13 +62,127 @@ pub(super) fn of(event: &Event<'_>) -> Value {
     if !device.is_empty() {
         data.insert("device".to_owned(), Value::Object(device));
     }
+    let clicks = clicks(event);
+    if !clicks.is_empty() {
+        data.insert("click_ids".to_owned(), Value::Object(clicks));
+    }
     Value::Object(data)
+}
+
+/// What platforms put into links and cookies, as `outbound` reads it.
+const CLICK_IDS: [&str; 7] = ["fbc", "fbp", "gclid", "gbraid", "wbraid", "ttclid", "ttp"];
+/// The longest of them. Real ones have some hundred bytes.
+const CLICK_ID_BYTES_MAX: usize = 512;
+
+/// Identifiers of clicks and browsers that platforms know: stated in `properties`, `context` or `context.clickIds`, or in
+/// the address of the page that the shopper landed on.
+fn clicks(event: &Event<'_>) -> Map<String, Value> {
+    let page = text(event, &["page", "url"]).unwrap_or_default();
+    let query = page.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
+    let landed = |name: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(own, _)| *own == name).map(|(_, value)| value.to_owned()).next()
+    };
+    let mut found = Map::new();
+    for name in CLICK_IDS {
+        let stated = || {
+            let paths: [&[&str]; 3] =
+                [&["properties", name], &["context", name], &["context", "clickIds", name]];
+            paths.iter().find_map(|path| at(event, path))
+        };
+        // Meta's click in an address becomes its cookie: version, subdomain index, time in milliseconds, the click.
+        let of_meta = || {
+            let click = landed("fbclid").filter(|_| name == "fbc")?;
+            Some(format!("fb.1.{}.{click}", event.occurred_at.0.div_euclid(1_000)))
+        };
+        let id = stated().or_else(|| landed(name)).or_else(of_meta);
+        let plain = |id: &String| {
+            let shaped = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            (1..=CLICK_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(shaped)
+        };
+        found.extend(id.filter(plain).map(|id| (name.to_owned(), Value::from(id))));
+    }
+    found
+}
+
+/// What an ad platform is told of a person's consent, `None` where nothing was said and nothing is asked for.
+pub(super) fn consent(destination: &Destination, choice: Option<bool>) -> Option<Value> {
+    let word = match (destination.refusal(choice), choice) {
+        (Some(_), _) => "denied",
+        (None, Some(_)) => "granted",
+        (None, None) => return None,
+    };
+    Some(json!({ "ad_user_data": word, "ad_personalization": word }))
+}
+
+/// Identifiers of the types that a destination names, those that find a person now.
+pub(super) fn identifiers(all: Vec<IdentifierShown>, types: &[String]) -> Value {
+    let wanted = all.into_iter().filter(|one| !one.former_session && types.contains(&one.r#type));
+    let shown = wanted.filter_map(|one| Some(json!({ "type": one.r#type, "value": one.value? })));
+    shown.collect()
+}
+
+/// Whether a message says that there is no consent.
+pub(super) fn is_denied(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        data: Data,
+    }
+    #[derive(serde::Deserialize)]
+    struct Data {
+        consent: Consent,
+    }
+    #[derive(serde::Deserialize)]
+    struct Consent {
+        ad_user_data: String,
+    }
+    serde_json::from_slice::<Message>(body).is_ok_and(|message| message.data.consent.ad_user_data == "denied")
+}
+
+/// Where traits state what platforms match on: Segment's reserved names, and those of RudderStack.
+const PERSON: [(&str, &[&[&str]]); 6] = [
+    ("first_name", &[&["firstName"], &["first_name"], &["firstname"]]),
+    ("last_name", &[&["lastName"], &["last_name"], &["lastname"]]),
+    ("city", &[&["address", "city"], &["city"]]),
+    ("state", &[&["address", "state"], &["state"]]),
+    (
+        "postcode",
+        &[&["address", "postalCode"], &["address", "postal_code"], &["address", "zip"], &["postalCode"]],
+    ),
+    ("country", &[&["address", "country"], &["country"]]),
+];
+
+/// The fields that a platform is told of a person, from their traits.
+pub(super) fn person(fields: &[String], traits: &Traits) -> Option<Value> {
+    let mut said = Map::new();
+    for (field, paths) in PERSON.iter().filter(|(field, _)| fields.iter().any(|own| own == field)) {
+        let value = paths.iter().find_map(|path| stated(traits, path));
+        said.extend(value.map(|value| ((*field).to_owned(), Value::from(value))));
+    }
+    (!said.is_empty()).then_some(Value::Object(said))
+}
+
+/// A text or number of traits.
+fn stated(traits: &Traits, path: &[&str]) -> Option<String> {
+    let (first, rest) = path.split_first()?;
+    let value: Value = serde_json::from_slice(&traits.get(first)?.value).ok()?;
+    let value = rest.iter().try_fold(&value, |value, name| value.get(name))?;
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// A text of the event's `context`.
 fn text(event: &Event<'_>, path: &[&str]) -> Option<String> {
     let path: Vec<&str> = ["context"].iter().chain(path).copied().collect();
-    match Property::of_path(&path)?.of(event, None) {
+    at(event, &path)
+}
+
+/// A text of an event.
+fn at(event: &Event<'_>, path: &[&str]) -> Option<String> {
+    match Property::of_path(path)?.of(event, None) {
         Fact::Text(text) if !text.is_empty() => Some(text.into_owned()),
         _ => None,
     }

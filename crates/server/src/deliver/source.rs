@@ -5,14 +5,14 @@ use crate::api::{Context, shown_identifiers};
 use crate::feed::{BodyError, EventBodies, KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
 use engage::effect::Body;
-use engage::{Answer, AsOf, Destination, Query, SendingClass};
+use engage::{Answer, AsOf, Destination, DestinationKind, ProfileRead, Query, SendingClass};
 use engine::EngineError;
 use engine::feed::{FeedError, Item, Place, What};
 use model::event::Event;
 use model::feature::event_name;
 use model::id::{EffectId, Key, Position, public_id};
 use outbound::render::{Message, render};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
@@ -124,8 +124,9 @@ impl FeedSource {
             What::Event { .. } => self.event(item)?,
         };
         let Some(Wanted { kind, name, about, said }) = wanted else { return Ok(None) };
-        let has_identifiers = !self.destination.identifiers.is_empty();
-        let person = has_identifiers.then(|| self.ask(item.subject)).transpose()?;
+        let is_platform = matches!(self.destination.kind, DestinationKind::Platform { .. });
+        let wants_person = is_platform || !self.destination.identifiers.is_empty();
+        let person = wants_person.then(|| self.ask(item.subject)).transpose()?;
         Ok(Some(Draft { item, kind, name, about, said, person }))
     }
 
@@ -171,13 +172,11 @@ impl FeedSource {
 
     async fn parcel(&self, draft: Draft<'_>) -> Result<Parcel, SourceError> {
         let Draft { item, kind, name, about, mut said, person } = draft;
-        let identifiers = match person {
-            Some(person) => Some(self.identifiers(person).await?),
-            None => None,
-        };
         if let Some(map) = said.as_object_mut() {
             map.insert("profile".to_owned(), Value::from(public_id("prf", item.subject)));
-            map.extend(identifiers.map(|all| ("identifiers".to_owned(), all)));
+            if let Some(person) = person {
+                self.tell_person(map, person).await?;
+            }
         }
         let data = said.to_string();
         let message = Message { kind: name, id: item.id, issued_at: item.at, data: data.as_bytes() };
@@ -207,18 +206,35 @@ impl FeedSource {
         Ok(answer)
     }
 
-    /// The identifiers of the asked types that find the person now.
-    async fn identifiers(&self, person: Person) -> Result<Value, SourceError> {
+    /// Says what the destination is told of a person, as they are now.
+    async fn tell_person(&self, said: &mut Map<String, Value>, person: Person) -> Result<(), SourceError> {
         let answer = person.await.map_err(|_| SourceError("the shard does not answer".to_owned()))?;
         let (answer, _) = answer.map_err(|error| SourceError(error.to_string()))?;
-        let Answer::Profile(Some(read), _) = answer else { return Ok(json!([])) };
+        let read = match answer {
+            Answer::Profile(read, _) => read,
+            _ => None,
+        };
+        if !self.destination.identifiers.is_empty() {
+            let identifiers = read.as_deref().map_or(json!([]), |read| self.identifiers(read));
+            said.insert("identifiers".to_owned(), identifiers);
+        }
+        let Some(read) = read else { return Ok(()) };
+        if let DestinationKind::Platform { person, .. } = &self.destination.kind {
+            let category = &self.context.engine.view().settings().line.consent_category;
+            let choice = read.aggregate.consent.choice(category);
+            said.extend(
+                said::consent(&self.destination, choice).map(|consent| ("consent".to_owned(), consent)),
+            );
+            said.extend(said::person(person, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
+        }
+        Ok(())
+    }
+
+    /// The identifiers of the asked types that find a person.
+    fn identifiers(&self, read: &ProfileRead) -> Value {
         let settings = self.context.engine.view().settings();
-        let all = shown_identifiers(&read, &self.context.secrets.keys, &settings, true);
-        let wanted = all
-            .into_iter()
-            .filter(|one| !one.former_session && self.destination.identifiers.contains(&one.r#type));
-        let shown = wanted.filter_map(|one| Some(json!({ "type": one.r#type, "value": one.value? })));
-        Ok(shown.collect())
+        let all = shown_identifiers(read, &self.context.secrets.keys, &settings, true);
+        said::identifiers(all, &self.destination.identifiers)
     }
 }
 

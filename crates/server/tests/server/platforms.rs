@@ -57,8 +57,19 @@ fn base(receiver: &Receiver) -> String {
 }
 
 fn identify(shop: &Shop, user: &str, email: &str) {
-    let body = format!(r#"{{"userId":"{user}","messageId":"is {user}","traits":{{"email":"{email}"}}}}"#);
-    assert_eq!(shop.send("identify", &body).status, 200);
+    let body = json!({ "userId": user, "messageId": format!("is {user}"), "context": agreed(true),
+        "traits": { "email": email, "firstName": "Ann", "address": { "city": "Berlin", "postalCode": "10115" } } });
+    assert_eq!(shop.send("identify", &body.to_string()).status, 200);
+}
+
+/// What a consent manager says of advertising.
+fn agreed(agreed: bool) -> Value {
+    json!({ "consent": { "categoryPreferences": { "Advertising": agreed } } })
+}
+
+fn consents(shop: &Shop, user: &str, agrees: bool) {
+    let body = json!({ "userId": user, "messageId": format!("{user} {agrees}"), "context": agreed(agrees) });
+    assert_eq!(shop.send("identify", &body.to_string()).status, 200);
 }
 
 fn meta_list(receiver: &Receiver) -> Value {
@@ -110,14 +121,15 @@ fn an_order_becomes_one_conversion_with_its_value_and_its_own_id() {
     receiver.status.store(200, Ordering::SeqCst);
     *receiver.says.lock().unwrap() = r#"{"events_received":1}"#.to_owned();
     let made = json!({ "type": "platform", "class": "transactional", "events": ["Order Completed"],
-        "identifiers": ["email", "user_id"], "flush_after_ms": 50,
+        "identifiers": ["email", "user_id"], "person": ["first_name", "city"], "flush_after_ms": 50,
         "settings": { "platform": "meta_conversions", "pixel_id": "77", "base_url": base(&receiver) },
         "credentials": { "access_token": "meta-token" } });
     destination(&shop, "conversions", &made);
     identify(&shop, "ann", "ann@shop.test");
     add(&shop, "ann");
     let order = json!({ "userId": "ann", "event": "Order Completed", "messageId": "m1",
-        "context": { "page": { "url": "https://shop.test/thanks" }, "userAgent": "Mozilla/5.0" },
+        "context": { "page": { "url": "https://shop.test/thanks?a=1&fbclid=IwAR0-x_1#top" }, "userAgent": "Mozilla/5.0",
+            "clickIds": { "fbp": "fb.1.1700000000000.42" } },
         "properties": { "order_id": "A-1", "total": 49.9, "currency": "EUR",
             "products": [{ "product_id": "sku-1", "quantity": 2, "price": 24.95 }] } });
     assert_eq!(shop.send("track", &order.to_string()).status, 200);
@@ -128,8 +140,20 @@ fn an_order_becomes_one_conversion_with_its_value_and_its_own_id() {
     let sent = &call["data"][0];
     assert_eq!((&sent["event_name"], &sent["event_id"]), (&json!("Purchase"), &json!("A-1")), "{call}");
     assert_eq!(sent["action_source"], "website");
-    assert_eq!(sent["event_source_url"], "https://shop.test/thanks");
-    assert_eq!(sent["user_data"]["em"], json!([ANN_SHA256]));
+    assert!(sent["event_source_url"].as_str().unwrap().starts_with("https://shop.test/thanks"), "{sent}");
+    let user = &sent["user_data"];
+    assert_eq!(user["em"], json!([ANN_SHA256]));
+    // `printf ann | sha256sum` and `printf berlin | sha256sum`.
+    let hashes = [
+        "49915e0d7d4b402e3017d010bc1c0e83cac6c797d6c16e66340fe3268693a6a1",
+        "fb38a93fd89e1a5fc7852a5d7109e321d23a721a1899292273ac5a21dc4db378",
+    ];
+    assert!(user["fn"].to_string().contains(hashes[0]), "{user}");
+    assert!(user["ct"].to_string().contains(hashes[1]), "{user}");
+    assert!(user["zp"].is_null(), "nobody asked for the postcode: {user}");
+    assert_eq!(user["fbp"], "fb.1.1700000000000.42");
+    let fbc = user["fbc"].as_str().unwrap();
+    assert!(fbc.starts_with("fb.1.") && fbc.to_lowercase().ends_with(".iwar0-x_1"), "{fbc}");
     assert_eq!(
         (&sent["custom_data"]["value"], &sent["custom_data"]["currency"]),
         (&json!(49.9), &json!("eur"))
@@ -168,6 +192,8 @@ fn what_cannot_work_is_refused_in_words_and_a_missing_credential_is_a_problem_th
             "credentials",
             "file's name",
         ),
+        (changed(&|body| body["consent"] = json!("maybe")), "consent", "unless_denied"),
+        (changed(&|body| body["person"] = json!(["street"])), "person", "postcode"),
         (changed(&|body| body["url"] = json!("https://graph.test")), "url", "base_url"),
         (changed(&|body| body["type"] = json!("webhook")), "settings", "platforms"),
         (changed(&|body| body["concurrency_max"] = json!(0)), "concurrency_max", "1 to 1000"),
@@ -261,7 +287,8 @@ fn an_erasure_is_done_when_platforms_were_told_and_their_shadows_forgot() {
     assert!(!shadow_holds(&shop.scratch.0, ANN_SHA256) && shadow_holds(&shop.scratch.0, BOB_SHA256));
     assert!(!told(&receiver, "delete").contains(BOB_SHA256));
     // Who comes anew is somebody new, and stays over a restart too.
-    let body = r#"{"userId":"ann","event":"Product Added","messageId":"anew","context":{"traits":{"email":"ann@shop.test"}}}"#;
+    let body = r#"{"userId":"ann","event":"Product Added","messageId":"anew","context":{"traits":{"email":"ann@shop.test"},
+        "consent":{"categoryPreferences":{"Advertising":true}}}}"#;
     assert_eq!(shop.send("track", body).status, 200);
     until("ann is put in again", || shadow_holds(&shop.scratch.0, ANN_SHA256));
     let deletes = told(&receiver, "delete");
@@ -325,4 +352,142 @@ fn what_a_restored_server_believes_is_said_again() {
     assert_eq!(told(&receiver, "post"), "", "it is doubted once");
     running.stop().unwrap();
     std::fs::remove_dir_all(restored.0.with_extension("credentials")).unwrap();
+}
+
+/// Whoever did not agree to advertising is told of to no platform, whoever refuses later leaves, and how many were kept
+/// back is counted with the reason. A destination that asks for less is told of those who said nothing.
+#[test]
+fn consent_decides_what_platforms_are_told() {
+    let (shop, receiver) = with_list(&json!(["audience.entered", "audience.exited"]));
+    *receiver.says.lock().unwrap() =
+        r#"{"num_received":1,"events_received":1,"num_invalid_entries":0}"#.to_owned();
+    let conversions = |consent: &str| {
+        json!({ "type": "platform", "class": "transactional", "events": ["Order Completed"], "consent": consent,
+        "identifiers": ["email"], "flush_after_ms": 50, "credentials": { "access_token": "meta-token" },
+        "settings": { "platform": "meta_conversions", "pixel_id": consent, "base_url": base(&receiver) } })
+    };
+    for consent in ["required", "unless_denied"] {
+        let made = destination(&shop, consent, &conversions(consent));
+        assert_eq!((&made["consent"], &made["person"]), (&json!(consent), &json!([])));
+    }
+    consents(&shop, "ann", false);
+    for user in ["ann", "bob", "carol"] {
+        let order = json!({ "userId": user, "event": "Order Completed", "messageId": format!("o {user}"),
+            "properties": { "order_id": user, "total": 5, "currency": "EUR" },
+            "context": { "traits": { "email": format!("{user}@shop.test") } } });
+        assert_eq!(shop.send("track", &order.to_string()).status, 200);
+    }
+    let refused = |destination: &str, reason: &str| {
+        let shown = shop.admin("GET", &format!("/admin/v1/destinations/{destination}"), None).json();
+        shown["status"]["refused_by_permit"][reason].as_u64().unwrap_or(0)
+    };
+    until("ann and carol are kept back", || {
+        (refused("required", "consent_denied"), refused("required", "no_consent")) == (1, 1)
+    });
+    until("carol said nothing", || refused("unless_denied", "consent_denied") == 1);
+    let orders = |path: &str| {
+        let got = receiver.got.lock().unwrap();
+        let of_path = got.iter().filter(|(head, _)| head.starts_with(&format!("post /{path}/events")));
+        let events = of_path.flat_map(|(_, body)| body["data"].as_array().cloned().unwrap_or_default());
+        let mut ids: Vec<String> =
+            events.map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    until("the others are told of", || {
+        orders("required") == ["bob"] && orders("unless_denied") == ["bob", "carol"]
+    });
+    // Ann is in the list, and nobody took her out: the next word about her does, in whatever audience.
+    until("who bought left", || told(&receiver, "delete").contains(ANN_SHA256));
+    let posts = told(&receiver, "post").matches(ANN_SHA256).count();
+    add_again(&shop, "ann");
+    let counted = "throughline_platform_refused_here_total{destination=\"meta\"} 1\n";
+    until("ann is not put in again", || shop.admin("GET", "/metrics", None).body.contains(counted));
+    assert_eq!(told(&receiver, "post").matches(ANN_SHA256).count(), posts);
+    close(shop);
+}
+
+/// Somebody enters the audience again: its rule does not look at orders any more.
+fn add_again(shop: &Shop, user: &str) {
+    let rule = json!({ "rule": r#"count("Product Added", "7d") > 1"# });
+    assert_eq!(shop.admin("PUT", "/admin/v1/audiences/carts", Some(&rule.to_string())).status, 200);
+    let body = json!({ "userId": user, "event": "Product Added", "messageId": "once more" });
+    assert_eq!(shop.send("track", &body.to_string()).status, 200);
+}
+
+/// Work on a list as a whole: what the command says, and what the platform is told.
+fn work(shop: &Shop, how: &str) -> (bool, Value) {
+    let file = shop.scratch.0.with_extension("token");
+    std::fs::write(&file, &shop.credentials.admin_token).unwrap();
+    let admin = format!("http://{}", shop.running.addresses().admin);
+    let (done, said) = program(&[
+        "lists",
+        "meta",
+        "--audience",
+        "carts",
+        "--how",
+        how,
+        "--json",
+        "--admin",
+        &admin,
+        "--token-file",
+        text(&file),
+    ]);
+    std::fs::remove_file(file).unwrap();
+    let json = said.rfind("\n}").map_or("", |end| &said[..end + 2]);
+    (done, serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {said}")))
+}
+
+/// Operators verify, re-sync and replace a list; a list that is only wanted of who agreed holds nobody else.
+#[test]
+fn a_list_is_verified_resynced_and_replaced() {
+    let (shop, receiver) = with_list(&json!(["audience.entered", "audience.exited"]));
+    let says = |count: u64| {
+        *receiver.says.lock().unwrap() =
+            json!({ "num_received": count, "num_invalid_entries": 0 }).to_string();
+    };
+    let (done, shown) = work(&shop, "verify");
+    assert!(done, "{shown}");
+    assert_eq!((&shown["work"]["verified"], &shown["work"]["wanted"]), (&json!(true), &json!(2)), "{shown}");
+    assert_eq!(shown["lists"][0]["people"], 2);
+    // Nobody was told of Carol: she entered while the destination was not open.
+    let mut list = meta_list(&receiver);
+    list["enabled"] = json!(false);
+    destination(&shop, "meta", &list);
+    identify(&shop, "carol", "carol@shop.test");
+    add(&shop, "carol");
+    let reply = shop.admin("GET", "/admin/v1/destinations/meta/lists", None);
+    until("it is off", || shop.admin("GET", "/admin/v1/destinations/meta/lists", None).status == 409);
+    assert!([200, 409].contains(&reply.status), "{reply:?}");
+    // Bob withdraws: his entry was right, and he is not wanted in a list any more.
+    consents(&shop, "bob", false);
+    receiver.status.store(503, Ordering::SeqCst);
+    list["enabled"] = json!(true);
+    destination(&shop, "meta", &list);
+    until("it is on", || shop.admin("GET", "/admin/v1/destinations/meta/lists", None).status == 200);
+    let (done, shown) = work(&shop, "differences");
+    assert!(!done && shown["work"]["problem"].as_str().unwrap().contains("503"), "{shown}");
+    receiver.status.store(200, Ordering::SeqCst);
+    says(1);
+    let (done, shown) = work(&shop, "differences");
+    assert!(done, "{shown}");
+    assert_eq!((&shown["work"]["agrees"], &shown["work"]["wanted"]), (&json!(true), &json!(2)), "{shown}");
+    assert!(
+        told(&receiver, "delete").contains(BOB_SHA256) && !told(&receiver, "delete").contains(ANN_SHA256)
+    );
+    says(2);
+    let (done, shown) = work(&shop, "replace");
+    assert!(done, "{shown}");
+    let replaced = |(head, _): &&(String, Value)| head.contains("usersreplace");
+    let got = receiver.got.lock().unwrap().clone();
+    let (_, body) = got.iter().rfind(replaced).unwrap();
+    assert_eq!(body["payload"]["data"].as_array().unwrap().len(), 2, "{body}");
+    for (body, field) in [
+        (json!({ "audience": "nobody's", "how": "verify" }), "audience"),
+        (json!({ "audience": "carts", "how": "somehow" }), "how"),
+    ] {
+        let reply = shop.admin("POST", "/admin/v1/destinations/meta/lists", Some(&body.to_string()));
+        assert_eq!((reply.status, reply.json()["field"].as_str()), (400, Some(field)), "{reply:?}");
+    }
+    close(shop);
 }

@@ -66,7 +66,7 @@ impl Audiences {
                 Ok(_) => {}
                 Err(ResyncError::Shadow(error)) => return Err(error),
                 Err(ResyncError::Platform { reason }) => return Ok(Some(reason)),
-                Err(ResyncError::NoReplacement) => {}
+                Err(ResyncError::NoReplacement | ResyncError::NoList | ResyncError::People(_)) => {}
             }
         }
         Ok(None)

@@ -5,6 +5,7 @@ use super::super::contact::Contact;
 use super::super::shadow::{Heard, Row, ShadowError, Summary, Told, Wish};
 use super::awaited::Awaited;
 use super::{Answered, Audiences, Wished};
+use delivery::Later;
 use model::id::{Key, Position};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -59,27 +60,48 @@ pub enum ResyncError {
         /// The platform's own code.
         reason: String,
     },
+    /// There is no list for the audience.
+    #[error("the destination has no list for this audience: name it in `lists` of its settings")]
+    NoList,
+    /// Who is wanted could not be found out. Nobody was taken out.
+    #[error("the people of an audience could not be read ({0}): begin again")]
+    People(String),
     /// The platform has no way to replace a list.
     #[error("the platform cannot replace a list in one piece: re-sync it by differences")]
     NoReplacement,
 }
 
+/// Everybody who is wanted in a list, a part at a time.
+pub trait People: Send {
+    /// The next ones, at most so many; nobody at the end. Nobody comes twice. An error ends the work before anybody is
+    /// taken out.
+    fn next(&mut self, limit: usize) -> Later<'_, Result<Vec<(Key, Contact)>, String>>;
+}
+
+/// People who are known already.
+impl<I: Iterator<Item = (Key, Contact)> + Send> People for I {
+    fn next(&mut self, limit: usize) -> Later<'_, Result<Vec<(Key, Contact)>, String>> {
+        Box::pin(std::future::ready(Ok(self.take(limit).collect())))
+    }
+}
+
 impl Audiences {
     /// Makes a list exactly what is wanted, by differences: who is missing is added, who is too much is taken out.
-    /// `next` gives everybody who is wanted, each once, as they were at a position of the log. With `again` everything is sent, whatever was acknowledged.
+    /// `people` are as they were at a position of the log, or later. With `again` everything is sent, whatever was
+    /// acknowledged.
     pub async fn resync(
         &self,
         audience: &str,
         again: bool,
         position: Position,
-        next: &mut (dyn FnMut() -> Option<(Key, Contact)> + Send),
+        people: &mut dyn People,
     ) -> Result<Resynced, ResyncError> {
         let _turn = self.turn.lock().await;
-        let list = self.names.get(audience).cloned().unwrap_or_default();
+        let list = self.list(audience)?;
         let (mut wanted, mut sent) = (Summary::default(), 0);
         let mut seen: BTreeSet<Key> = BTreeSet::new();
         loop {
-            let part: Vec<(Key, Contact)> = std::iter::from_fn(&mut *next).take(PART_PEOPLE).collect();
+            let part = people.next(PART_PEOPLE).await.map_err(ResyncError::People)?;
             if part.is_empty() {
                 break;
             }
@@ -94,9 +116,7 @@ impl Audiences {
         }
         let mut after = None;
         loop {
-            let from = list.clone();
-            let people =
-                self.on_shadow(move |shadow| Ok(shadow.people(&from, after, PART_PEOPLE, false))).await?;
+            let people = self.people(audience, after, PART_PEOPLE).await?;
             let Some(last) = people.last() else { break };
             after = Some(*last);
             let gone = people.into_iter().filter(|person| !seen.contains(person));
@@ -108,36 +128,68 @@ impl Audiences {
         Ok(Resynced { wanted, told, sent })
     }
 
+    /// Holds what is wanted against what the platform was told, and sends nothing.
+    pub async fn verify(&self, audience: &str, people: &mut dyn People) -> Result<Resynced, ResyncError> {
+        let _turn = self.turn.lock().await;
+        let list = self.list(audience)?;
+        let mut wanted = Summary::default();
+        loop {
+            let part = people.next(PART_PEOPLE).await.map_err(ResyncError::People)?;
+            if part.is_empty() {
+                break;
+            }
+            part.iter().for_each(|(person, contact)| wanted.count(&list, *person, &self.lists.rows(contact)));
+        }
+        let told = self.on_shadow(move |shadow| Ok(shadow.summary(&list))).await?;
+        Ok(Resynced { wanted, told, sent: 0 })
+    }
+
+    /// People whom the platform was told of for an audience, in order after one of them.
+    pub async fn people(
+        &self,
+        audience: &str,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ResyncError> {
+        let list = self.list(audience)?;
+        Ok(self.on_shadow(move |shadow| Ok(shadow.people(&list, after, limit, false))).await?)
+    }
+
+    fn list(&self, audience: &str) -> Result<String, ResyncError> {
+        self.names.get(audience).cloned().ok_or(ResyncError::NoList)
+    }
+
     /// Puts everybody who is wanted in place of whatever the platform's list holds, also of what it holds for reasons
-    /// that nobody here knows. `count` is how many `next` gives, as they were at a position of the log.
+    /// that nobody here knows. `count` is about how many there are; they are as they were at a position of the log, or
+    /// later.
     pub async fn replace(
         &self,
         audience: &str,
         count: u64,
         position: Position,
-        next: &mut (dyn FnMut() -> Option<(Key, Contact)> + Send),
+        people: &mut dyn People,
     ) -> Result<Resynced, ResyncError> {
         let _turn = self.turn.lock().await;
-        let list = self.names.get(audience).cloned().unwrap_or_default();
+        let list = self.list(audience)?;
         let began_us = self.clock.now_us();
         let session = u64::try_from(began_us).unwrap_or(1);
         let mut wanted = Summary::default();
         let mut seen = BTreeSet::new();
         let mut part = Part { session, began_us, number: 0, last: false, people: count };
         let part_people = PART_PEOPLE.min(self.lists.call_max() / self.lists.weight(10).max(1)).max(1);
-        let mut waiting: Vec<(Key, Contact)> = std::iter::from_fn(&mut *next).take(part_people).collect();
+        let mut waiting = people.next(part_people).await.map_err(ResyncError::People)?;
         let ends_apart = self.lists.ends_apart();
         let request = loop {
-            let following: Vec<(Key, Contact)> = std::iter::from_fn(&mut *next).take(part_people).collect();
+            let following = people.next(part_people).await.map_err(ResyncError::People)?;
             let last = following.is_empty() && (!ends_apart || waiting.is_empty());
             part = Part { number: part.number + 1, last, ..part };
-            let people: Vec<(Key, Vec<Row>)> =
+            let rows: Vec<(Key, Vec<Row>)> =
                 waiting.iter().map(|(person, contact)| (*person, self.lists.rows(contact))).collect();
-            for (person, rows) in &people {
+            for (person, rows) in &rows {
                 wanted.count(&list, *person, rows);
                 seen.insert(*person);
             }
-            let request = self.replace_part(&list, part, position, people).await?;
+            let request = self.replace_part(&list, part, position, rows).await?;
             if part.last {
                 break request;
             }

@@ -3,7 +3,7 @@
 
 use super::super::Keeping;
 use super::super::answer::Verdict;
-use super::super::api::{Api, Carried, Counters, Credential, Opening, home_country};
+use super::super::api::{Access, Api, Carried, Counters, Opening, Renewable, home_country};
 use super::super::audience::{Answered, Audiences, AudiencesError, Lists, Part, Settled};
 use super::super::contact::Contact;
 use super::super::shadow::Row;
@@ -30,7 +30,14 @@ pub const MEMBERS_MAX: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct GoogleAudienceConfig {
     /// A token with the scope `https://www.googleapis.com/auth/datamanager`.
-    pub access_token: Secret,
+    #[serde(default)]
+    pub access_token: Option<Secret>,
+    /// Instead of a token: the credentials file that gives tokens, as it stands.
+    #[serde(default)]
+    pub oauth: Option<Secret>,
+    /// Where tokens come from.
+    #[serde(default = "default_token_url")]
+    pub token_url: String,
     /// The account whose lists they are.
     pub operating_account: GoogleAccount,
     /// The account that the token signs in to, where that is another one.
@@ -57,6 +64,10 @@ pub struct GoogleAudienceConfig {
     pub people_max: Option<usize>,
 }
 
+fn default_token_url() -> String {
+    super::TOKEN_URL.to_owned()
+}
+
 fn default_base_url() -> String {
     BASE_URL.to_owned()
 }
@@ -77,7 +88,9 @@ impl GoogleAudienceConfig {
         lists: BTreeMap<String, String>,
     ) -> Self {
         Self {
-            access_token,
+            access_token: Some(access_token),
+            oauth: None,
+            token_url: default_token_url(),
             operating_account,
             login_account: None,
             lists,
@@ -132,10 +145,16 @@ impl GoogleLists {
             return Err(ConfigError::new("terms_accepted", what));
         }
         let home = home_country(config.home_country.as_deref())?;
+        let given = Renewable {
+            access_token: config.access_token,
+            oauth: config.oauth.as_ref(),
+            token_url: &config.token_url,
+        };
+        let access = Access::open(name, given, egress, &env.clock)?;
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token),
+            access,
             carried: Carried::Bearer,
             timeout_ms: config.timeout_ms,
             rate: Some(RATE),

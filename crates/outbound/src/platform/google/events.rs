@@ -2,7 +2,9 @@
 
 use super::super::Keeping;
 use super::super::answer::{Verdict, Verdicts};
-use super::super::api::{Api, Carried, Counters, Credential, Opening, check_id, event_name, home_country};
+use super::super::api::{
+    Access, Api, Carried, Counters, Opening, Renewable, check_id, event_name, home_country,
+};
 use super::super::contact::{Contact, Personal};
 use super::super::events as batches;
 use super::super::message::{Event, Item, PersonMessage, Place};
@@ -37,7 +39,14 @@ const EVENTS: &[(&str, &str)] = &[
 #[serde(deny_unknown_fields)]
 pub struct GoogleEventsConfig {
     /// A token with the scope `https://www.googleapis.com/auth/datamanager`.
-    pub access_token: Secret,
+    #[serde(default)]
+    pub access_token: Option<Secret>,
+    /// Instead of a token: the credentials file that gives tokens, as it stands.
+    #[serde(default)]
+    pub oauth: Option<Secret>,
+    /// Where tokens come from.
+    #[serde(default = "default_token_url")]
+    pub token_url: String,
     /// The account whose conversions they are.
     pub operating_account: GoogleAccount,
     /// The account that the token signs in to, where that is another one.
@@ -65,6 +74,10 @@ pub struct GoogleEventsConfig {
     pub ask_after_ms: u64,
 }
 
+fn default_token_url() -> String {
+    super::TOKEN_URL.to_owned()
+}
+
 fn default_base_url() -> String {
     BASE_URL.to_owned()
 }
@@ -81,7 +94,9 @@ impl GoogleEventsConfig {
     /// Conversions of an action with the defaults.
     pub fn new(access_token: Secret, operating_account: GoogleAccount, conversion_action_id: &str) -> Self {
         Self {
-            access_token,
+            access_token: Some(access_token),
+            oauth: None,
+            token_url: default_token_url(),
             operating_account,
             login_account: None,
             conversion_action_id: conversion_action_id.to_owned(),
@@ -134,10 +149,16 @@ impl GoogleEvents {
         let home = home_country(config.home_country.as_deref())?;
         let login = config.login_account.as_ref();
         let destinations = destinations(&config.operating_account, login, &config.conversion_action_id);
+        let given = Renewable {
+            access_token: config.access_token,
+            oauth: config.oauth.as_ref(),
+            token_url: &config.token_url,
+        };
+        let access = Access::open(name, given, egress, &env.clock)?;
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token),
+            access,
             carried: Carried::Bearer,
             timeout_ms: config.timeout_ms,
             rate: Some(RATE),

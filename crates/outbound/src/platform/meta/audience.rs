@@ -3,7 +3,7 @@
 
 use super::super::Keeping;
 use super::super::answer::Verdict;
-use super::super::api::{Api, Carried, Counters, Credential, Opening, home_country};
+use super::super::api::{Access, Api, Carried, Counters, Opening, home_country};
 use super::super::audience::{Answered, Audiences, AudiencesError, Lists, Part};
 use super::super::contact::Contact;
 use super::super::shadow::Row;
@@ -128,7 +128,7 @@ impl MetaLists {
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token),
+            access: Access::fixed(config.access_token),
             carried: Carried::Bearer,
             timeout_ms: config.timeout_ms,
             rate: None,
@@ -143,7 +143,8 @@ impl MetaLists {
         let data: Result<Vec<&RawValue>, _> = rows.iter().map(|row| serde_json::from_slice(row)).collect();
         let Ok(data) = data else { return Verdict::refused("row_unreadable") };
         let payload = Payload { schema: SCHEMA, is_raw: true, data };
-        let appsecret_proof = self.app_secret.as_ref().map(|secret| proof(&self.api.token(), secret));
+        let appsecret_proof =
+            self.app_secret.as_ref().zip(self.api.fixed_token()).map(|(secret, token)| proof(&token, secret));
         let Ok(body) = serde_json::to_string(&Call { session, payload, appsecret_proof }) else {
             return Verdict::refused("payload_unwritable");
         };

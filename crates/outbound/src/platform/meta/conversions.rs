@@ -2,7 +2,7 @@
 //! rejected call is halved. Events that are too old would reject a call, so they are refused before it.
 
 use super::super::answer::{Verdict, Verdicts};
-use super::super::api::{Api, Carried, Counters, Credential, Opening, check_id, event_name, home_country};
+use super::super::api::{Access, Api, Carried, Counters, Opening, check_id, event_name, home_country};
 use super::super::contact::{Contact, Personal, sha256_hex};
 use super::super::events;
 use super::super::message::{Event, Place};
@@ -124,7 +124,7 @@ impl MetaConversions {
         let api = Api::open(Opening {
             name,
             base_url: &config.base_url,
-            credential: Credential::new(config.access_token),
+            access: Access::fixed(config.access_token),
             carried: Carried::Bearer,
             timeout_ms: config.timeout_ms,
             rate: None,
@@ -222,7 +222,8 @@ impl MetaConversions {
         let sent = events.len();
         let mut body = json!({ "data": events });
         put(&mut body, "test_event_code", self.test_event_code.clone().map(Value::from));
-        let proof = self.app_secret.as_ref().map(|secret| proof(&self.api.token(), secret));
+        let proof =
+            self.app_secret.as_ref().zip(self.api.fixed_token()).map(|(secret, token)| proof(&token, secret));
         put(&mut body, "appsecret_proof", proof.map(Value::from));
         match self.api.call(Method::Post, &self.path, body.to_string()).await {
             Ok(response) => judge(&self.api, &response, sent),

@@ -1,7 +1,7 @@
 // @rudderstack/rudder-sdk-node: gzip, and a form's content type around JSON.
 import RudderAnalytics from '@rudderstack/rudder-sdk-node'
 
-const analytics = new RudderAnalytics('WK', { dataPlaneUrl: `http://${process.env.DOOR}`, flushAt: 2, logLevel: 'error' })
+const analytics = new RudderAnalytics(process.env.WRITE_KEY ?? 'WK', { dataPlaneUrl: `http://${process.env.DOOR}`, flushAt: 2, logLevel: 'error' })
 const call = (method, message) => new Promise((resolve, reject) => {
   analytics[method](message, (error) => (error ? reject(error) : resolve()))
 })

@@ -4,7 +4,7 @@ import os
 import rudderstack.analytics as analytics
 
 failures = []
-analytics.write_key = "WK"
+analytics.write_key = os.environ.get("WRITE_KEY", "WK")
 analytics.dataPlaneUrl = "http://" + os.environ["DOOR"]
 analytics.on_error = lambda error, items: failures.append(error)
 analytics.identify("u1", {"email": "A@b.c"})

@@ -4,7 +4,7 @@ import os
 import segment.analytics as analytics
 
 failures = []
-analytics.write_key = "WK"
+analytics.write_key = os.environ.get("WRITE_KEY", "WK")
 analytics.host = "http://" + os.environ["DOOR"]
 analytics.gzip = True
 analytics.on_error = lambda error, items: failures.append(error)

@@ -13,6 +13,7 @@
 //! Proxy settings of the environment are not heeded: a proxy would connect where we did not look.
 
 mod address;
+mod connect;
 mod error;
 mod exchange;
 mod pool;
@@ -22,6 +23,7 @@ mod target;
 mod tls;
 
 pub use address::{AllowRule, Network, forbidden};
+pub use connect::{Connector, Sockets, Stream};
 pub use error::EgressError;
 pub use request::{Method, Redirects, Request, Response};
 pub use resolve::{Resolver, SystemResolver};
@@ -128,6 +130,7 @@ struct Inner {
     tls: Arc<ClientConfig>,
     resolver: Arc<dyn Resolver>,
     clock: Arc<dyn Clock>,
+    connector: Arc<dyn Connector>,
     remembered: Remembered,
     pool: Pool,
     places: Arc<Semaphore>,
@@ -137,8 +140,18 @@ struct Inner {
 }
 
 impl Egress {
-    /// A client that resolves names with `resolver` and reads time from `clock`.
+    /// A client that resolves names with `resolver`, reads time from `clock` and connects over the machine's sockets.
     pub fn new(
+        options: EgressOptions,
+        resolver: Arc<dyn Resolver>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OptionsError> {
+        Self::over(Arc::new(Sockets), options, resolver, clock)
+    }
+
+    /// A client over another network than the machine's: a simulated one.
+    pub fn over(
+        connector: Arc<dyn Connector>,
         options: EgressOptions,
         resolver: Arc<dyn Resolver>,
         clock: Arc<dyn Clock>,
@@ -161,6 +174,7 @@ impl Egress {
             options,
             resolver,
             clock,
+            connector,
             remembered: Remembered::default(),
             pool: Pool::default(),
             waiting: AtomicUsize::new(0),

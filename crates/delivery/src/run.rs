@@ -55,6 +55,8 @@ pub struct RunnerOptions {
     pub ask_every_ms: u64,
     /// How long attempts under way may take after [`Runner::stop`], in milliseconds.
     pub stop_timeout_ms: u64,
+    /// The disk is waited for on another thread, so that it holds up no connection. A simulation has one thread.
+    pub syncs_elsewhere: bool,
 }
 
 impl RunnerOptions {
@@ -65,6 +67,7 @@ impl RunnerOptions {
             journal: JournalOptions::default(),
             ask_every_ms: 200,
             stop_timeout_ms: 5_000,
+            syncs_elsewhere: true,
         }
     }
 }
@@ -411,6 +414,11 @@ impl Driver {
         work: impl FnOnce(&mut Journal) -> Result<(), JournalError> + Send + 'static,
     ) -> Result<(), RunError> {
         let mut journal = self.journal.take().ok_or(JournalError::Poisoned)?;
+        if !self.options.syncs_elsewhere {
+            let result = work(&mut journal);
+            self.journal = Some(journal);
+            return Ok(result?);
+        }
         let written = tokio::task::spawn_blocking(move || {
             let result = work(&mut journal);
             (journal, result)

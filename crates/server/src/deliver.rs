@@ -4,7 +4,7 @@
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
 //! the others go on. `source` reads the feed for one destination, `said` is
 //! what it is told of an event, `permits` asks the loop, in log order, whether an
-//! attempt is still right, `platform` reads what operators say of ad platforms and `lists` works on their lists, `erase` takes erased people out of what is kept and `withdraw` out of
+//! attempt is still right, `shard` is all that these need of the server, `platform` reads what operators say of ad platforms and `lists` works on their lists, `erase` takes erased people out of what is kept and `withdraw` out of
 //! platforms' lists, `figures` are the metrics of each
 //! destination, and `handlers` is the interface for operators.
 
@@ -16,10 +16,14 @@ mod lists;
 mod permits;
 mod platform;
 mod said;
+mod shard;
 mod source;
 mod withdraw;
 
 pub(crate) use figures::{trouble, write_metrics};
+pub use permits::LoopPermits;
+pub use shard::{Shard, Told};
+pub use source::FeedSource;
 pub(crate) use withdraw::Withdrawn;
 
 pub(crate) use lists::{begin as begin_list_work, shown as show_lists};

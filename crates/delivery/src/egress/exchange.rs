@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Addresses of a name that are tried.
@@ -153,8 +152,7 @@ impl Inner {
         address: SocketAddr,
     ) -> Result<http1::SendRequest<Full<Bytes>>, EgressError> {
         let failed = |why: String| EgressError::Connect { target: target.to_string(), why };
-        let stream = TcpStream::connect(address).await.map_err(|error| failed(error.to_string()))?;
-        stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+        let stream = self.connector.connect(address).await.map_err(|error| failed(error.to_string()))?;
         if !target.tls {
             return self.handshake(target, stream).await;
         }

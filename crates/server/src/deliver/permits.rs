@@ -2,15 +2,13 @@
 //! everything else that is applied.
 
 use super::said::{self, EVENT_ACCEPTED};
-use crate::api::Context;
+use super::shard::{Shard, Told};
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::AUDIENCE_ENTERED;
-use engage::{Answer, AsOf, Destination, DestinationKind, ProfileRead, Query};
-use engine::EngineError;
+use engage::{Answer, Destination, DestinationKind, ProfileRead, Query};
 use model::audience::DefinitionId;
 use model::suppression::Scope;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// How long to wait where the loop cannot be asked, in milliseconds.
 const ASK_AGAIN_MS: u64 = 500;
@@ -18,16 +16,18 @@ const ASK_AGAIN_MS: u64 = 500;
 /// A permit on its way.
 enum Asked {
     Known(Permit),
-    Waiting(oneshot::Receiver<Result<(Answer, AsOf), EngineError>>),
+    Waiting(Told),
 }
 
-pub(super) struct LoopPermits {
-    context: Arc<Context>,
+/// Permits as the loop of a shard decides them.
+pub struct LoopPermits<S> {
+    shard: Arc<S>,
 }
 
-impl LoopPermits {
-    pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context }
+impl<S: Shard> LoopPermits<S> {
+    /// Permits of a shard.
+    pub fn new(shard: Arc<S>) -> Self {
+        Self { shard }
     }
 
     /// Asks the loop about a parcel for a destination, or knows the answer without it.
@@ -38,12 +38,8 @@ impl LoopPermits {
         if !is_judged && parcel.kind != EVENT_ACCEPTED {
             return Asked::Known(Permit::Granted);
         }
-        let (word, answer) = oneshot::channel();
-        let asked = self.context.engine.query(Query::Profile(parcel.subject), move |result| {
-            let _ = word.send(result);
-        });
-        match asked {
-            Ok(()) => Asked::Waiting(answer),
+        match self.shard.ask(Query::Profile(parcel.subject)) {
+            Ok(answer) => Asked::Waiting(answer),
             Err(_) => Asked::Known(later()),
         }
     }
@@ -71,7 +67,7 @@ impl LoopPermits {
         parcel: &Parcel,
         read: &ProfileRead,
     ) -> Option<&'static str> {
-        let settings = self.context.engine.view().settings();
+        let settings = self.shard.view().settings();
         let choice = read.aggregate.consent.choice(&settings.line.consent_category);
         let reason = platform.refusal(choice)?;
         // A message that says itself that there is no consent takes the person out of the list, where they are in it.
@@ -81,7 +77,7 @@ impl LoopPermits {
     /// All are asked for before the first answer is waited for: each takes a turn of the loop, and one turn answers
     /// many.
     async fn decide<'p>(&self, lane: &str, parcels: impl Iterator<Item = &'p Parcel>) -> Vec<Permit> {
-        let settings = self.context.engine.view().settings();
+        let settings = self.shard.view().settings();
         let is_named = |one: &&Destination| one.name == lane;
         let platform = settings.destinations.iter().find(is_named);
         let platform = platform.filter(|one| matches!(one.kind, DestinationKind::Platform { .. }));
@@ -95,7 +91,7 @@ impl LoopPermits {
     }
 
     fn judge(&self, parcel: &Parcel, read: &ProfileRead) -> Permit {
-        let book = self.context.engine.view().book();
+        let book = self.shard.view().book();
         let definition = parcel.about.and_then(|number| book.definition(DefinitionId(number)));
         let Some(definition) = definition else { return refused("audience_removed") };
         if !read.audiences.iter().any(|member| member.audience == definition.id) {
@@ -118,7 +114,7 @@ fn later() -> Permit {
     Permit::Later { reason: "shard".to_owned(), wait_ms: ASK_AGAIN_MS }
 }
 
-impl Permits for LoopPermits {
+impl<S: Shard> Permits for LoopPermits<S> {
     fn request(&self, lane: &str, requests: Vec<PermitRequest>) -> Later<'_, Vec<Permit>> {
         let lane = lane.to_owned();
         Box::pin(async move { self.decide(&lane, requests.iter().map(|request| &request.parcel)).await })

@@ -1,12 +1,12 @@
 //! Reads the change feed for one destination.
 
 use super::said::{self, EVENT_ACCEPTED, EVENT_KIND};
-use crate::api::{Context, shown_identifiers};
+use super::shard::{Shard, Told};
+use crate::api::shown_identifiers;
 use crate::feed::{BodyError, EventBodies, KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
 use engage::effect::Body;
-use engage::{Answer, AsOf, Destination, DestinationKind, ProfileRead, Query, SendingClass};
-use engine::EngineError;
+use engage::{Answer, Destination, DestinationKind, ProfileRead, Query, SendingClass};
 use engine::feed::{FeedError, Item, Place, What};
 use model::event::Event;
 use model::feature::event_name;
@@ -14,16 +14,12 @@ use model::id::{EffectId, Key, Position, public_id};
 use outbound::render::{Message, render};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
 
 /// Items looked at for one answer, so that a destination that wants few of them does not hold its lane up for long.
 const LOOKED_AT_MAX: usize = 20_000;
 
 /// People asked for at once: the loop's queue is everybody's.
 const ASKED_AT_ONCE: usize = 64;
-
-/// The loop's answer about a person, once it is there.
-type Person = oneshot::Receiver<Result<(Answer, AsOf), EngineError>>;
 
 /// An item on its way to become a message.
 struct Draft<'i> {
@@ -32,7 +28,7 @@ struct Draft<'i> {
     name: &'static str,
     about: Option<u32>,
     said: Value,
-    person: Option<Person>,
+    person: Option<Told>,
 }
 
 /// What an item is to a destination that wants it.
@@ -43,16 +39,18 @@ struct Wanted {
     said: Value,
 }
 
-pub(super) struct FeedSource {
-    context: Arc<Context>,
+/// The change feed of a shard, as one destination gets it.
+pub struct FeedSource<S> {
+    shard: Arc<S>,
     destination: Destination,
     /// One supply is read at a time: the lock is never waited for.
     bodies: Mutex<EventBodies>,
 }
 
-impl FeedSource {
-    pub(super) fn new(context: Arc<Context>, destination: Destination) -> Self {
-        Self { context, destination, bodies: Mutex::default() }
+impl<S: Shard> FeedSource<S> {
+    /// What a destination gets of a shard.
+    pub fn new(shard: Arc<S>, destination: Destination) -> Self {
+        Self { shard, destination, bodies: Mutex::default() }
     }
 
     async fn read(&self, after: Option<EffectId>, limit: usize) -> Result<Supply, SourceError> {
@@ -61,10 +59,10 @@ impl FeedSource {
         let mut supply = Supply::default();
         let mut looked_at = 0;
         while looked_at < LOOKED_AT_MAX && supply.parcels.len() < limit {
-            let batch = match self.context.engine.feed().read(place) {
+            let batch = match self.shard.feed().read(place) {
                 Ok(batch) => batch,
                 Err(FeedError::Gone { start, .. }) if start > place => {
-                    self.skip_to(start);
+                    self.shard.note_lost(&self.destination.name, start.position);
                     supply.through = before(start);
                     place = start;
                     continue;
@@ -93,16 +91,6 @@ impl FeedSource {
             place = batch.next;
         }
         Ok(supply)
-    }
-
-    /// What was to be read is gone: said loudly, and counted.
-    fn skip_to(&self, start: Place) {
-        tracing::error!(
-            destination = self.destination.name,
-            position = start.position.0,
-            "effects before this position are lost to a destination: the feed begins there"
-        );
-        self.context.deliveries.note_lost();
     }
 
     /// Items as messages, those that the destination wants. All people are asked for before the first answer is waited
@@ -139,7 +127,7 @@ impl FeedSource {
             return None;
         }
         let body = Body::decode(kind, body).ok()?;
-        let book = self.context.engine.view().book();
+        let book = self.shard.view().book();
         let mut about = None;
         if let Body::Audience { audience, .. } = &body {
             let name = || book.definition(*audience).map(|one| &*one.name);
@@ -157,7 +145,7 @@ impl FeedSource {
             return Ok(None);
         }
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = match bodies.read(self.context.engine.log(), item.id.position) {
+        let body = match bodies.read(self.shard.log(), item.id.position) {
             Ok(body) => body,
             Err(BodyError::Trimmed) => return Ok(None),
             Err(BodyError::Log(error)) => return Err(SourceError(error.to_string())),
@@ -197,17 +185,12 @@ impl FeedSource {
     }
 
     /// Asks the loop for a person.
-    fn ask(&self, profile: Key) -> Result<Person, SourceError> {
-        let (word, answer) = oneshot::channel();
-        let asked = self.context.engine.query(Query::Profile(profile), move |result| {
-            let _ = word.send(result);
-        });
-        asked.map_err(|error| SourceError(error.to_string()))?;
-        Ok(answer)
+    fn ask(&self, profile: Key) -> Result<Told, SourceError> {
+        self.shard.ask(Query::Profile(profile)).map_err(SourceError)
     }
 
     /// Says what the destination is told of a person, as they are now.
-    async fn tell_person(&self, said: &mut Map<String, Value>, person: Person) -> Result<(), SourceError> {
+    async fn tell_person(&self, said: &mut Map<String, Value>, person: Told) -> Result<(), SourceError> {
         let answer = person.await.map_err(|_| SourceError("the shard does not answer".to_owned()))?;
         let (answer, _) = answer.map_err(|error| SourceError(error.to_string()))?;
         let read = match answer {
@@ -220,7 +203,7 @@ impl FeedSource {
         }
         let Some(read) = read else { return Ok(()) };
         if let DestinationKind::Platform { person, .. } = &self.destination.kind {
-            let category = &self.context.engine.view().settings().line.consent_category;
+            let category = &self.shard.view().settings().line.consent_category;
             let choice = read.aggregate.consent.choice(category);
             said.extend(
                 said::consent(&self.destination, choice).map(|consent| ("consent".to_owned(), consent)),
@@ -232,8 +215,8 @@ impl FeedSource {
 
     /// The identifiers of the asked types that find a person.
     fn identifiers(&self, read: &ProfileRead) -> Value {
-        let settings = self.context.engine.view().settings();
-        let all = shown_identifiers(read, &self.context.secrets.keys, &settings, true);
+        let settings = self.shard.view().settings();
+        let all = shown_identifiers(read, self.shard.keys(), &settings, true);
         said::identifiers(all, &self.destination.identifiers)
     }
 }
@@ -244,7 +227,7 @@ fn before(place: Place) -> Option<EffectId> {
     Some(EffectId { position, ordinal: u32::MAX })
 }
 
-impl Source for FeedSource {
+impl<S: Shard> Source for FeedSource<S> {
     fn after(&self, after: Option<EffectId>, limit: usize) -> Later<'_, Result<Supply, SourceError>> {
         Box::pin(self.read(after, limit))
     }

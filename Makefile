@@ -1,7 +1,7 @@
 # Everything a person does with this repository. `make` alone says what there is.
 #
 # Needed: a Rust toolchain, a C compiler, Python 3 with pip, Node 20 with npm. Nothing else of the machine is used, and
-# the network only through cargo, pip and npm.
+# the network only through cargo, pip and npm; where a Chromium is missing and this may install one, through apt too.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -45,8 +45,8 @@ help: ## Say what there is
 
 # ---- set-up -------------------------------------------------------------------------------------------------------
 
-.PHONY: setup setup-tools setup-rust setup-python setup-node
-setup: setup-tools setup-rust setup-python setup-node ## Check the tools and install what the repository needs, inside it
+.PHONY: setup setup-tools setup-rust setup-python setup-node setup-browser
+setup: setup-tools setup-rust setup-python setup-node setup-browser ## Check the tools and install what the repository needs, inside it
 
 setup-tools:
 	@tools/check-tools
@@ -72,6 +72,10 @@ clients/%/node_modules/.stamp: clients/%/package.json clients/%/package-lock.jso
 	@$(call say,Node: installing clients/$*)
 	@cd clients/$* && npm install --no-save --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+# Not something that the repository cannot do without: where it is missing its tests say that they were skipped.
+setup-browser: setup-tools
+	@tools/get-chromium
 
 # ---- test ---------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The unmodified SDKs of Segment and RudderStack, for Node, browsers and Python, against the ingest door: what arrives
-# must be exactly what they were told. Then every snippet and command of docs/ingest.md against a real server.
+# must be exactly what they were told. Then every snippet and command of docs/ingest.md, and the program of README.md,
+# against a real server.
 set -euo pipefail
 
 recorder=${THROUGHLINE_BIN_FOLDER:?name the folder of the binaries}/examples/recorder
@@ -26,6 +27,8 @@ awk -v folder="$folder" '
     /^```sh$/ { file = folder "/commands"; next }
     /^```$/ { file = ""; next }
     file { print > file }' docs/ingest.md
+# The README shows one program for servers.
+awk '/^```js$/ { program = 1; next } /^```$/ { program = 0 } program' README.md >"$folder/readme-server.mjs"
 for file in "$folder"/*-*.mjs "$folder"/*-*.py "$folder/commands"; do
     sed -i -e "s|SERVER_KEY|$SERVER_KEY|g" -e "s|BROWSER_KEY|$BROWSER_KEY|g" -e "s|127.0.0.1:7300|${events#http://}|g" \
         -e "s|127.0.0.1:7310|${admin#http://}|g" -e "s|^curl |curl -sS --fail-with-body --max-time 10 -w '\\\\n' |" \
@@ -58,13 +61,14 @@ run segment-browser 2 node page.mjs segment-browser.mjs
 run rudder-node 2 node rudder-node.mjs
 run rudder-python 2 "$python" rudder-python.py
 run rudder-browser 2 node page.mjs rudder-browser.mjs
+run readme-server 1 node readme-server.mjs
 run commands 3 bash -euo pipefail commands
 for expected in '"success":true' '"plan":{' '"set_aside":\['; do
     grep -q "$expected" "$folder/said" || fail "no answer of the commands holds $expected"
 done
 [ "$(head -c 6 "$folder/pixel.gif")" = GIF89a ] || fail "the pixel is no image"
 written=$(grep -cE '^(// |# )[a-z]+-[a-z]+\.(mjs|py)$' docs/ingest.md)
-[ "$((written + 1))" -eq "$snippets" ] || fail "the page has $written snippets of SDKs, and $((snippets - 1)) were run"
+[ "$((written + 2))" -eq "$snippets" ] || fail "the page has $written snippets of SDKs, and $((snippets - 2)) were run"
 
 # A rule holds for the next request, in the words of the page.
 rules=$admin/admin/v1/write-keys/1/rules
@@ -91,4 +95,4 @@ for _ in $(seq 60); do
     fi
 done
 [ -n "$limited" ] || fail "a key that sends too fast is not slowed down"
-echo "$snippets snippets of docs/ingest.md bring what they say, and the rules of a key hold"
+echo "$snippets snippets of docs/ingest.md and README.md bring what they say, and the rules of a key hold"

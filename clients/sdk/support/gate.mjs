@@ -31,6 +31,8 @@ export const pass = { does: 'pass' }
 export const refuse = (status, retryAfterS) => ({ does: 'refuse', status, retryAfterS })
 /** The server takes it, and whoever sent it never learns. */
 export const loseAnswer = { does: 'loseAnswer' }
+/** The server takes it, and the connection stays open without a word. */
+export const fallSilent = { does: 'fallSilent' }
 /** Waits for `released`; what was given up meanwhile never reaches the server. */
 export const hold = (released) => ({ does: 'hold', released })
 /** The server is killed when half of the request is there, and started again. */
@@ -110,6 +112,10 @@ export class Gate {
         record.outcome = 'answer lost'
         await this.#forward(asked, body).catch(() => {})
         asked.socket.destroy()
+        break
+      case 'fallSilent':
+        record.outcome = 'no answer'
+        await this.#forward(asked, body)
         break
       case 'killAtHalf':
       case 'killAtEnd':

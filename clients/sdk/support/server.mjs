@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const START_MS = 30_000
-const PAUSE_MS = 50
+const PAUSE_MS = 100
 /** How long a test waits for something to arrive. Nothing is measured by it: it only ends a test that failed. */
 export const PATIENCE_MS = 30_000
 
@@ -41,6 +41,11 @@ export async function freePort() {
   }
 }
 
+/** Servers that run: none may outlive this program, however it ends. */
+const running = new Set()
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')))
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
 export class Server {
   #child
   #said = ''
@@ -61,6 +66,8 @@ export class Server {
     const args = ['serve', '--data', join(this.folder, 'data'), ...set.flatMap((one) => ['--set', one])]
     const child = spawn(this.binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
+    running.add(child)
+    child.once('exit', () => running.delete(child))
     child.stdout.on('data', (data) => { this.#said += data })
     child.stderr.on('data', (data) => appendFileSync(join(this.folder, 'log'), data))
     await until('the server answers', async () => {

@@ -1,7 +1,8 @@
 //! A reader that walks JSON text once and lends out slices of it.
 //!
 //! Everything that is read or skipped is checked against the grammar (RFC 8259), so a slice that was lent out is JSON
-//! and may be stored as it is. Strings are copied only where they hold escapes. Nesting is bounded.
+//! and may be stored as it is. Strings are copied only where they hold escapes. Nesting is bounded, and so are numbers: one
+//! that is beyond a double is grammar all the same, but whoever reads the stored slice later could make nothing of it.
 //!
 //! It is our own because the door needs three things at once that no parser gives: the raw slice of a value *and* the
 //! fields inside it in the same pass, keys in any order with the last one winning, and a named limit on nesting.
@@ -287,6 +288,7 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
+        let from = self.at;
         if self.byte() == b'-' {
             self.at += 1;
         }
@@ -305,8 +307,16 @@ impl<'a> Reader<'a> {
                 self.at += 1;
             }
             self.some_digits()?;
+            return self.within_a_double(from);
         }
-        Ok(())
+        // So many digits and no exponent are less than 1e300.
+        if self.at - from > 300 { self.within_a_double(from) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn within_a_double(&self, from: usize) -> Result<(), JsonError> {
+        let is_finite = self.since(from).parse::<f64>().is_ok_and(f64::is_finite);
+        if is_finite { Ok(()) } else { Err(JsonError { at: from, expected: "a number below 1.8e308" }) }
     }
 
     fn some_digits(&mut self) -> Result<(), JsonError> {
@@ -403,7 +413,7 @@ mod tests {
     }
 
     proptest! {
-        /// The grammar is serde_json's, on valid text and on text with a few bytes replaced.
+        /// The grammar is serde_json's, on valid text and on text with a few bytes replaced, and so is the range of numbers.
         #[test]
         fn it_accepts_what_serde_accepts(
             value in json(), pretty: bool,
@@ -416,7 +426,10 @@ mod tests {
                     text.replace_range(at..=at, &replacement);
                 }
             }
-            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            let is_grammar = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            let is_too_large = serde_json::from_str::<serde_json::Value>(&text)
+                .is_err_and(|error| error.to_string().contains("number out of range"));
+            let theirs = is_grammar && !is_too_large;
             prop_assert_eq!(accepts(&text), theirs, "{}", text);
         }
 
@@ -451,6 +464,28 @@ mod tests {
         });
         assert_eq!(raw, Ok(text.trim()));
         assert_eq!(seen, [("a".to_owned(), r#"[1, {"b":"c\"]}"}]"#), ("d".to_owned(), "null")]);
+    }
+
+    #[test]
+    fn numbers_are_within_a_double() {
+        let digits = |count: usize| "9".repeat(count);
+        let table = [
+            ("1.7976931348623157e308".to_owned(), true),
+            ("1.8e308".to_owned(), false),
+            ("-1E309".to_owned(), false),
+            ("1e-999".to_owned(), true),
+            ("0e99999999999999999999".to_owned(), true),
+            ("1e99999999999999999999".to_owned(), false),
+            (digits(300), true),
+            (digits(308), true),
+            (digits(310), false),
+            (format!("{}.5", digits(310)), false),
+            (format!("0.{}", digits(400)), true),
+        ];
+        for (text, expected) in table {
+            assert_eq!(accepts(&text), expected, "{text}");
+            assert_eq!(serde_json::from_str::<f64>(&text).is_ok(), expected, "{text} by another reader");
+        }
     }
 
     #[test]

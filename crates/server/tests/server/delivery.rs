@@ -15,7 +15,7 @@ pub(super) struct Receiver {
     pub(super) url: String,
     pub(super) status: Arc<AtomicU16>,
     pub(super) got: Arc<Mutex<Vec<(String, Value)>>>,
-    /// The body of answers.
+    /// The body of answers. `{rows}` in it becomes how many rows the request brought to an ad platform.
     pub(super) says: Arc<Mutex<String>>,
     /// Requests whose answer is held back, while this is set.
     holds: Arc<AtomicBool>,
@@ -46,10 +46,13 @@ impl Receiver {
                         }
                         waiting.fetch_sub(1, Ordering::SeqCst);
                         let status = answer.load(Ordering::SeqCst);
+                        let body: Value = serde_json::from_slice(&body).unwrap();
+                        let rows = body["payload"]["data"].as_array().or(body["data"].as_array());
+                        let rows = rows.map_or(0, Vec::len).to_string();
                         if status < 300 {
-                            taken.lock().unwrap().push((head, serde_json::from_slice(&body).unwrap()));
+                            taken.lock().unwrap().push((head, body));
                         }
-                        let says = words.lock().unwrap().clone();
+                        let says = words.lock().unwrap().replace("{rows}", &rows);
                         let length = says.len();
                         let reply = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{says}");
                         if (&stream).write_all(reply.as_bytes()).is_err() {

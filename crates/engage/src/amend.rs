@@ -31,6 +31,7 @@ impl Step<'_> {
         }
         let mut restated = Ledger::default();
         restated.merge(&self.line_of(profile), -1);
+        let chosen = self.chosen(profile);
         let parts = component.split();
         let keys: Vec<Key> =
             parts.iter().filter_map(Component::root).map(|root| profile_key(root.node)).collect();
@@ -45,6 +46,7 @@ impl Step<'_> {
         self.post(restated);
         for key in &keys {
             self.recompute_suppression(*key);
+            self.tell_choice(*key, &chosen);
             self.enter_anew(*key, Cause::Unmerge);
         }
         Ok(Reply::Unmerged(keys))

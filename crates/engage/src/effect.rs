@@ -32,6 +32,9 @@ pub const AUDIENCE_EXITED: u16 = 9;
 /// The line's figures of an hour and a campaign: the hour is over, or they were corrected.
 pub const LINE: u16 = 10;
 
+/// A person chose otherwise of a category of consent.
+pub const CONSENT_CHANGED: u16 = 11;
+
 /// What made somebody enter or leave an audience. Numbers are stored: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -124,6 +127,15 @@ pub enum Body {
         /// The conditions that hold now: those that differ flipped.
         after: Terms,
     },
+    /// See [`CONSENT_CHANGED`].
+    Consent {
+        /// The category, by the name under which it is kept.
+        category: Box<str>,
+        /// What they chose before; `None` if nothing was said of it.
+        before: Option<bool>,
+        /// What they choose now. `None` where what was said was another's, from whom they were parted.
+        after: Option<bool>,
+    },
     /// See [`LINE`]; the subject is the figures' own key.
     Line {
         /// Which hour and campaign.
@@ -149,6 +161,7 @@ impl Body {
             Self::Audience { entered: true, .. } => AUDIENCE_ENTERED,
             Self::Audience { entered: false, .. } => AUDIENCE_EXITED,
             Self::Line { .. } => LINE,
+            Self::Consent { .. } => CONSENT_CHANGED,
         }
     }
 
@@ -194,6 +207,12 @@ impl Body {
                 encoder.u32(*correction);
                 figures.encode(encoder);
             }
+            Self::Consent { category, before, after } => {
+                encoder.text(category);
+                [before, after]
+                    .into_iter()
+                    .for_each(|choice| encoder.u8(choice.map_or(0, |yes| 1 + u8::from(yes))));
+            }
         }
         out
     }
@@ -238,10 +257,24 @@ impl Body {
                 let place = Place { hour, campaign: decoder.u64()? };
                 Self::Line { place, correction: decoder.u32()?, figures: Box::new(Figures::decode(decoder)?) }
             }
+            CONSENT_CHANGED => Self::Consent {
+                category: decoder.text()?.into(),
+                before: choice(decoder)?,
+                after: choice(decoder)?,
+            },
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         decoder.finish()?;
         Ok(body)
+    }
+}
+
+fn choice(decoder: &mut Decoder<'_>) -> Result<Option<bool>, DecodeError> {
+    match decoder.u8()? {
+        0 => Ok(None),
+        1 => Ok(Some(false)),
+        2 => Ok(Some(true)),
+        other => Err(DecodeError::Unknown(u64::from(other))),
     }
 }
 
@@ -294,6 +327,8 @@ mod tests {
                 before: Terms(1),
                 after: Terms(3),
             },
+            Body::Consent { category: "Advertising".into(), before: None, after: Some(true) },
+            Body::Consent { category: "".into(), before: Some(false), after: None },
         ];
         let mut figures = Figures::default();
         figures.add(model::line::Measure::Orders, 3);

@@ -6,7 +6,7 @@
 //! threads read in memory.
 //!
 //! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
-//! `purchase` takes in its order, `line` what it changes of throughput, cycle time and scrap, `reckon` finds the
+//! `purchase` takes in its order, `consent` says if they chose otherwise of advertising, `line` what it changes of throughput, cycle time and scrap, `reckon` finds the
 //! audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an operator can
 //! ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without
 //! the loop.
@@ -16,6 +16,7 @@
 
 mod amend;
 mod command;
+mod consent;
 mod define;
 mod destination;
 pub mod effect;

@@ -79,6 +79,7 @@ impl Step<'_> {
             self.catch_up(profile);
         }
         let now = self.now;
+        let chosen = self.chosen_before(profile, event);
         let mut before = std::mem::take(&mut self.state.scratch.before);
         before.forget();
         let mut changed = Changed::default();
@@ -91,6 +92,9 @@ impl Step<'_> {
             if counted {
                 changed = aggregate.features.record(book.features_of(event), event, at, now);
             }
+        }
+        if let (Some(profile), Some(chosen)) = (profile, chosen) {
+            self.tell_choice(profile, &chosen);
         }
         let reporters = self.reporters(event.order.as_ref());
         if let Some(fact) = &event.order {

@@ -252,7 +252,9 @@ impl Step<'_> {
         let mut difference = self.line_of(one);
         let Some(right) = self.state.component(two) else { return Ok(()) };
         let left_first = left.root().map(|root| root.first_seen) < right.root().map(|root| root.first_seen);
-        let (kept, gone, lost) = if left_first { (one, two, right.clone()) } else { (two, one, left) };
+        let right = right.clone();
+        let chosen = self.chosen(if left_first { one } else { two });
+        let (kept, gone, lost) = if left_first { (one, two, right) } else { (two, one, left) };
         let mut before = 0;
         if let Some(component) = self.state.component_mut(kept) {
             before = component.members.len();
@@ -269,6 +271,7 @@ impl Step<'_> {
         self.changed.push((kept, Cause::Merge));
         self.state.profiles.insert(gone, ProfileRow::Merged { into: kept });
         self.emit(kept, &Body::Merged { from: gone });
+        self.tell_choice(kept, &chosen);
         self.count(-1, 1);
         let inherited = self.state.suppressions.get(gone).map(|row| row.active.clone());
         self.suppress(kept, |active| inherited.iter().for_each(|set| active.union(set)));

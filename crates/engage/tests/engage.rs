@@ -6,6 +6,8 @@
 mod audiences;
 #[path = "engage/bounds.rs"]
 mod bounds;
+#[path = "engage/consent.rs"]
+mod consent;
 #[path = "engage/erased.rs"]
 mod erased;
 #[path = "engage/identity.rs"]

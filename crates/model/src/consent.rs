@@ -121,13 +121,18 @@ impl ConsentState {
 
     /// Whether the person whose nodes said all this agrees to a category.
     pub fn stands<'a>(nodes: impl Iterator<Item = &'a Self>, category: &str) -> bool {
+        Self::choice_of(nodes, category).unwrap_or(false)
+    }
+
+    /// What the person whose nodes said all this chose of a category; `None` if nothing was ever said of it.
+    pub fn choice_of<'a>(nodes: impl Iterator<Item = &'a Self>, category: &str) -> Option<bool> {
         let name = kept_name(category);
         let mut all = Self::default();
         for node in nodes {
             let said = node.categories.binary_search_by(|entry| entry.category.cmp(&name)).ok();
             said.and_then(|at| node.categories.get(at)).into_iter().for_each(|entry| all.take(entry));
         }
-        all.categories.first().is_some_and(|entry| entry.standing().0)
+        all.categories.first().map(|entry| entry.standing().0)
     }
 
     /// What the person chose of a category; `None` if nothing was ever said of it.

@@ -1,7 +1,8 @@
 //! Audiences on platforms: a destination that keeps lists as they should be, and says only what changed.
 //!
-//! It takes `audience.entered` and `audience.exited`; `profile.erased` takes a person out of every list, and
-//! `profile.merged` moves what the absorbed profile left there. What a platform can do with a list is a [`Lists`].
+//! It takes `audience.entered` and `audience.exited`; `consent.changed` takes a person out of every list or puts them into
+//! those of their audiences, `profile.erased` takes them out of every list, and `profile.merged` moves what the absorbed
+//! profile left there. What a platform can do with a list is a [`Lists`].
 
 mod awaited;
 mod forget;
@@ -224,6 +225,16 @@ impl Audiences {
                 }
                 Ok(vec![Wish { list, person, rows, again: false, position }])
             }
+            "consent.changed" if message.consent.ad_user_data == Some(Choice::Denied) => {
+                self.leave_all(person, None, position).await
+            }
+            "consent.changed" => {
+                let rows = self.lists.rows(&message.contact);
+                let lists = message.audiences.iter().filter_map(|audience| self.names.get(audience)).cloned();
+                let wish = |list| Wish { list, person, rows: rows.clone(), again: false, position };
+                // Who is in none of them, or cannot be found there, need not be told of.
+                Ok(lists.filter(|_| !rows.is_empty()).map(wish).collect())
+            }
             "profile.erased" => self.leave_all(person, None, position).await,
             "profile.merged" => match message.merged_from {
                 Some(from) => self.leave_all(from, Some(person), position).await,
@@ -282,7 +293,7 @@ impl Audiences {
                     continue;
                 }
             };
-            if matches!(message.kind.as_str(), "profile.erased" | "profile.merged") {
+            if matches!(message.kind.as_str(), "consent.changed" | "profile.erased" | "profile.merged") {
                 // What it takes along is read from the shadow: what came before must be in it.
                 if let Err(error) = self.flush(&mut gathered, &mut verdicts, &out_of_time).await {
                     return failed(&error);

@@ -48,6 +48,8 @@ pub struct PersonMessage {
     pub person: Key,
     /// The name of the audience, of messages about one.
     pub audience: Option<String>,
+    /// The names of the audiences that the person is in, of messages about their consent.
+    pub audiences: Vec<String>,
     /// Of a merge: which profile became part of this one.
     pub merged_from: Option<Key>,
     /// What is known of the person.
@@ -175,6 +177,8 @@ struct Written {
 struct WrittenData {
     profile: Option<String>,
     audience: Option<String>,
+    #[serde(default)]
+    audiences: Vec<String>,
     from: Option<String>,
     #[serde(flatten)]
     known: WrittenKnown,
@@ -280,6 +284,7 @@ impl PersonMessage {
             issued_at: read_instant(&written.timestamp).ok_or(bad("no_timestamp"))?,
             person,
             audience: data.audience,
+            audiences: data.audiences,
             merged_from: data.from.as_deref().and_then(key),
             contact,
             consent: data.consent,

@@ -394,6 +394,9 @@ fn described(body: &Body) -> (&'static str, Value) {
             (kind, json!({ "audience": audience, "version": version, "cause": cause, "at": at }))
         }
         Body::ManyIdentifiers(count) => ("many_identifiers", json!({ "identifiers": count })),
+        Body::Consent { category, before, after } => {
+            ("consent_changed", json!({ "category": category, "agreed_before": before, "agrees": after }))
+        }
         Body::Line { place, correction, .. } => {
             let hour = iso(i64::from(place.hour).saturating_mul(crate::calendar::HOUR_US));
             ("line", json!({ "hour": hour, "correction": correction }))

@@ -4,7 +4,7 @@
 use super::said::{self, EVENT_ACCEPTED};
 use super::shard::{Shard, Told};
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
-use engage::effect::AUDIENCE_ENTERED;
+use engage::effect::{AUDIENCE_ENTERED, CONSENT_CHANGED};
 use engage::{Answer, Destination, DestinationKind, ProfileRead, Query};
 use model::audience::DefinitionId;
 use model::suppression::Scope;
@@ -35,6 +35,8 @@ impl<S: Shard> LoopPermits<S> {
         // What says that somebody left, or is erased, is always right to say. What somebody did is told of nobody who
         // was erased, whatever the class: it is not needed by them.
         let is_judged = (parcel.class == Class::Marketing || is_platform) && parcel.kind == AUDIENCE_ENTERED;
+        // Who agreed is put into lists; they may have changed their mind since.
+        let is_judged = is_judged || (is_platform && parcel.kind == CONSENT_CHANGED);
         if !is_judged && parcel.kind != EVENT_ACCEPTED {
             return Asked::Known(Permit::Granted);
         }
@@ -56,6 +58,12 @@ impl<S: Shard> LoopPermits<S> {
         }
         match parcel.class {
             Class::Marketing if parcel.kind == AUDIENCE_ENTERED => self.judge(parcel, &read),
+            // Who agrees again is put into lists again, but for those who are not to be advertised anything now.
+            Class::Marketing
+                if parcel.kind == CONSENT_CHANGED && is_held(&read) && !said::is_denied(&parcel.body) =>
+            {
+                refused("suppressed")
+            }
             _ => Permit::Granted,
         }
     }
@@ -71,7 +79,9 @@ impl<S: Shard> LoopPermits<S> {
         let choice = read.aggregate.consent.choice(&settings.line.consent_category);
         let reason = platform.refusal(choice)?;
         // A message that says itself that there is no consent takes the person out of the list, where they are in it.
-        (parcel.kind != AUDIENCE_ENTERED || !said::is_denied(&parcel.body)).then_some(reason)
+        let takes_out =
+            matches!(parcel.kind, AUDIENCE_ENTERED | CONSENT_CHANGED) && said::is_denied(&parcel.body);
+        (!takes_out).then_some(reason)
     }
 
     /// All are asked for before the first answer is waited for: each takes a turn of the loop, and one turn answers
@@ -98,12 +108,16 @@ impl<S: Shard> LoopPermits<S> {
             return refused("left_meanwhile");
         }
         let suppresses = book.suppresses(definition.id).is_some();
-        let held = read.held.iter().any(|(scope, _)| *scope == Scope::EVERYTHING);
-        if held && !suppresses {
+        if is_held(read) && !suppresses {
             return refused("suppressed");
         }
         Permit::Granted
     }
+}
+
+/// Whether somebody is not to be advertised anything.
+fn is_held(read: &ProfileRead) -> bool {
+    read.held.iter().any(|(scope, _)| *scope == Scope::EVERYTHING)
 }
 
 fn refused(reason: &str) -> Permit {

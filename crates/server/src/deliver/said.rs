@@ -2,7 +2,7 @@
 
 use crate::api::types::IdentifierShown;
 use crate::calendar::iso;
-use engage::Destination;
+use engage::{Destination, DestinationKind};
 use model::event::{Event, Product};
 use model::feature::{Property, Value as Fact, event_name};
 use model::money::exponent;
@@ -113,6 +113,12 @@ pub(super) fn consent(destination: &Destination, choice: Option<bool>) -> Option
         (None, None) => return None,
     };
     Some(json!({ "ad_user_data": word, "ad_personalization": word }))
+}
+
+/// Whether a destination keeps lists of people on a platform.
+pub(super) fn keeps_lists(destination: &Destination) -> bool {
+    let DestinationKind::Platform { settings, .. } = &destination.kind else { return false };
+    serde_json::from_str::<Value>(settings).is_ok_and(|settings| settings.get("lists").is_some())
 }
 
 /// Identifiers of the types that a destination names, those that find a person now.

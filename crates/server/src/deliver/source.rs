@@ -5,7 +5,7 @@ use super::shard::{Shard, Told};
 use crate::api::shown_identifiers;
 use crate::feed::{BodyError, EventBodies, KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
-use engage::effect::Body;
+use engage::effect::{Body, CONSENT_CHANGED};
 use engage::{Answer, Destination, DestinationKind, ProfileRead, Query, SendingClass};
 use engine::feed::{FeedError, Item, Place, What};
 use model::event::Event;
@@ -43,6 +43,8 @@ struct Wanted {
 pub struct FeedSource<S> {
     shard: Arc<S>,
     destination: Destination,
+    /// It keeps lists of people, which go by what people choose of advertising.
+    keeps_lists: bool,
     /// One supply is read at a time: the lock is never waited for.
     bodies: Mutex<EventBodies>,
 }
@@ -50,7 +52,8 @@ pub struct FeedSource<S> {
 impl<S: Shard> FeedSource<S> {
     /// What a destination gets of a shard.
     pub fn new(shard: Arc<S>, destination: Destination) -> Self {
-        Self { shard, destination, bodies: Mutex::default() }
+        let keeps_lists = said::keeps_lists(&destination);
+        Self { shard, destination, keeps_lists, bodies: Mutex::default() }
     }
 
     async fn read(&self, after: Option<EffectId>, limit: usize) -> Result<Supply, SourceError> {
@@ -123,7 +126,9 @@ impl<S: Shard> FeedSource<S> {
         let Destination { kinds, audiences, events, .. } = &self.destination;
         // Who names events and no kinds wants events alone.
         let all = kinds.is_empty() && events.is_empty();
-        if !all && !kinds.iter().any(|one| one == named.name) {
+        let is_chosen = all || kinds.iter().any(|one| one == named.name);
+        let is_needed = self.keeps_lists && kind == CONSENT_CHANGED;
+        if !is_chosen && !is_needed {
             return None;
         }
         let body = Body::decode(kind, body).ok()?;
@@ -163,7 +168,7 @@ impl<S: Shard> FeedSource<S> {
         if let Some(map) = said.as_object_mut() {
             map.insert("profile".to_owned(), Value::from(public_id("prf", item.subject)));
             if let Some(person) = person {
-                self.tell_person(map, person).await?;
+                self.tell_person(map, kind, person).await?;
             }
         }
         let data = said.to_string();
@@ -190,7 +195,12 @@ impl<S: Shard> FeedSource<S> {
     }
 
     /// Says what the destination is told of a person, as they are now.
-    async fn tell_person(&self, said: &mut Map<String, Value>, person: Told) -> Result<(), SourceError> {
+    async fn tell_person(
+        &self,
+        said: &mut Map<String, Value>,
+        kind: u16,
+        person: Told,
+    ) -> Result<(), SourceError> {
         let answer = person.await.map_err(|_| SourceError("the shard does not answer".to_owned()))?;
         let (answer, _) = answer.map_err(|error| SourceError(error.to_string()))?;
         let read = match answer {
@@ -202,6 +212,9 @@ impl<S: Shard> FeedSource<S> {
             said.insert("identifiers".to_owned(), identifiers);
         }
         let Some(read) = read else { return Ok(()) };
+        if kind == CONSENT_CHANGED {
+            said.insert("audiences".to_owned(), self.audiences(&read));
+        }
         if let DestinationKind::Platform { person, .. } = &self.destination.kind {
             let category = &self.shard.view().settings().line.consent_category;
             let choice = read.aggregate.consent.choice(category);
@@ -211,6 +224,14 @@ impl<S: Shard> FeedSource<S> {
             said.extend(said::person(person, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
         }
         Ok(())
+    }
+
+    /// The audiences that a person is in, of those that the destination is told of.
+    fn audiences(&self, read: &ProfileRead) -> Value {
+        let (book, wanted) = (self.shard.view().book(), &self.destination.audiences);
+        let all = read.audiences.iter().filter_map(|member| book.definition(member.audience));
+        let told = all.filter(|one| wanted.is_empty() || wanted.iter().any(|own| **own == *one.name));
+        told.map(|one| Value::from(&*one.name)).collect()
     }
 
     /// The identifiers of the asked types that find a person.

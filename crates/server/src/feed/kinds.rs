@@ -2,7 +2,7 @@
 
 use crate::api::{Code, Problem};
 use engage::effect::{
-    AUDIENCE_ENTERED, AUDIENCE_EXITED, EDGE_REFUSED, ERASED, LINE, MANY_IDENTIFIERS, MERGED,
+    AUDIENCE_ENTERED, AUDIENCE_EXITED, CONSENT_CHANGED, EDGE_REFUSED, ERASED, LINE, MANY_IDENTIFIERS, MERGED,
     SUPPRESSION_ENDED, SUPPRESSION_STARTED, UNMERGED,
 };
 use engine::feed::{Item, What};
@@ -59,6 +59,7 @@ pub(crate) const KINDS: &[Kind] = &[
     ),
     kind!("audience.entered", Some(AUDIENCE_ENTERED), "feed: who entered which audience"),
     kind!("audience.exited", Some(AUDIENCE_EXITED), "feed: who left which audience"),
+    kind!("consent.changed", Some(CONSENT_CHANGED), "feed: who agreed to advertising, or does not any more"),
     kind!("line", Some(LINE), "feed: the line's figures of every hour and campaign, and their corrections"),
 ];
 

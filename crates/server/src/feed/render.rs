@@ -204,6 +204,9 @@ pub(crate) fn detail(body: &Body, book: &Rulebook) -> Value {
         Body::EdgeRefused { reason, .. } => json!({ "reason": format!("{reason:?}").to_ascii_lowercase() }),
         Body::Erased { nodes, .. } => json!({ "identifiers": nodes.len() }),
         Body::ManyIdentifiers(count) => json!({ "identifiers": count }),
+        Body::Consent { category, before, after } => {
+            json!({ "category": category, "agreed_before": before, "agrees": after })
+        }
         Body::Line { place, correction, figures } => {
             let filled = Measure::ALL.iter().filter(|measure| figures.get(**measure) != 0);
             let counts: Map<String, Value> = filled

@@ -397,13 +397,34 @@ fn consent_decides_what_platforms_are_told() {
     until("the others are told of", || {
         orders("required") == ["bob"] && orders("unless_denied") == ["bob", "carol"]
     });
-    // Ann is in the list, and nobody took her out: the next word about her does, in whatever audience.
-    until("who bought left", || told(&receiver, "delete").contains(ANN_SHA256));
+    until("who withdrew left the list", || told(&receiver, "delete").contains(ANN_SHA256));
     let posts = told(&receiver, "post").matches(ANN_SHA256).count();
     add_again(&shop, "ann");
     let counted = "throughline_platform_refused_here_total{destination=\"meta\"} 1\n";
     until("ann is not put in again", || shop.admin("GET", "/metrics", None).body.contains(counted));
     assert_eq!(told(&receiver, "post").matches(ANN_SHA256).count(), posts);
+    close(shop);
+}
+
+/// A change of mind is heard by lists although it changes no audience, also one that comes with a merge.
+#[test]
+fn who_withdraws_leaves_the_list_and_who_agrees_comes_back() {
+    let (shop, receiver) = with_list(&json!(["audience.entered", "audience.exited"]));
+    let told_of = |method: &str, hash: &str| told(&receiver, method).matches(hash).count();
+    consents(&shop, "ann", false);
+    until("ann is taken out", || told_of("delete", ANN_SHA256) == 1);
+    let posts = told_of("post", ANN_SHA256);
+    let again = json!({ "userId": "ann", "messageId": "again", "context": agreed(true) });
+    assert_eq!(shop.send("identify", &again.to_string()).status, 200);
+    until("ann is put in again", || told_of("post", ANN_SHA256) == posts + 1);
+    // A browser's word takes out too, on whatever device of theirs.
+    let body = json!({ "anonymousId": "bob's", "messageId": "b1", "context": agreed(false) });
+    assert_eq!(shop.send("identify", &body.to_string()).status, 200);
+    assert_eq!(told_of("delete", BOB_SHA256), 0, "nobody knows whose device it is");
+    let body = json!({ "userId": "bob", "anonymousId": "bob's", "messageId": "b2" });
+    assert_eq!(shop.send("identify", &body.to_string()).status, 200);
+    until("bob is taken out", || told_of("delete", BOB_SHA256) == 1);
+    assert_eq!(told_of("delete", ANN_SHA256), 1);
     close(shop);
 }
 

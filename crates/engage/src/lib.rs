@@ -24,6 +24,7 @@ mod line;
 mod machine;
 mod membership;
 mod purchase;
+mod quarantine;
 mod query;
 mod reckon;
 mod redact;
@@ -49,6 +50,7 @@ pub use line::{
 };
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
+pub use quarantine::{HeldCounts, HeldRow, MAX_NAMED, QuarantineChange};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};
 pub use redact::{Counted, ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};

@@ -11,7 +11,7 @@ use crate::wire::goods;
 use crate::wire::identify;
 use crate::wire::item::Item;
 use crate::wire::problem::{Problem, WireError};
-use model::event::{Consent, Event, EventKind};
+use model::event::{Event, EventKind};
 use model::id::Timestamp;
 use model::normalise::trimmed;
 use model::record::{RecordKind, encode_record};
@@ -153,7 +153,6 @@ impl Encoding<'_> {
         let currency = goods::currency(&item.properties, self.settings.default_currency.0);
         let order = if is_track { goods::order(name, &item.properties, message_id, currency)? } else { None };
         let products = if is_track { goods::products(name, &item.properties, currency)? } else { Vec::new() };
-        let consent = context.consent.iter();
         // RudderStack's SDKs put the traits of an identify into its context.
         let traits = match (kind, item.traits.raw) {
             (EventKind::Identify, "") => context.traits.raw,
@@ -176,7 +175,7 @@ impl Encoding<'_> {
             identifiers: found.borrowed(),
             order,
             products,
-            consent: consent.map(|(category, granted)| Consent { category, granted: *granted }).collect(),
+            consent: context.consents(),
             traits: traits.as_bytes(),
             properties: item.properties.raw.as_bytes(),
             context: stored_context.as_bytes(),

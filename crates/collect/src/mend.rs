@@ -86,10 +86,13 @@ impl Mapping {
     pub fn read(mapping: &Value) -> Result<Self, MappingError> {
         let Value::Array(given) = mapping else { return Err(wrong("a mapping is a list of steps")) };
         if given.len() > MAX_STEPS || mapping.to_string().len() > MAX_MAPPING_BYTES {
-            return Err(wrong(&format!("a mapping has at most {MAX_STEPS} steps and {MAX_MAPPING_BYTES} bytes")));
+            return Err(wrong(&format!(
+                "a mapping has at most {MAX_STEPS} steps and {MAX_MAPPING_BYTES} bytes"
+            )));
         }
         let steps = given.iter().enumerate().map(|(index, step)| {
-            read_step(step).map_err(|MappingError(reason)| MappingError(format!("step {}: {reason}", index + 1)))
+            read_step(step)
+                .map_err(|MappingError(reason)| MappingError(format!("step {}: {reason}", index + 1)))
         });
         Ok(Self { steps: steps.collect::<Result<_, _>>()? })
     }
@@ -118,7 +121,8 @@ fn read_step(step: &Value) -> Result<Step, MappingError> {
     let members = step.as_object().filter(|members| members.len() == 1).ok_or_else(|| wrong(STEPS))?;
     let (kind, said) = members.iter().next().ok_or_else(|| wrong(STEPS))?;
     let member = |name: &str, names: &[&str]| {
-        let members = said.as_object().filter(|members| members.keys().all(|key| names.contains(&key.as_str())));
+        let members =
+            said.as_object().filter(|members| members.keys().all(|key| names.contains(&key.as_str())));
         let found = members.and_then(|members| members.get(name));
         found.cloned().ok_or_else(|| wrong(&format!("{kind} has the members {}", names.join(" and "))))
     };
@@ -188,7 +192,9 @@ impl Step {
             Self::Remove(at) => (at, root.remove(&at.names).map(|_| ())),
             Self::Set { at, spelled } => (at, root.insert(&at.names, Node::owned(spelled.clone()), true)),
             Self::Cast { at, to } => {
-                let Some(found) = root.find(&at.names).map_err(|reason| at.fails(reason))? else { return Ok(()) };
+                let Some(found) = root.find(&at.names).map_err(|reason| at.fails(reason))? else {
+                    return Ok(());
+                };
                 let cast = to.cast(found.as_raw().unwrap_or("{}"));
                 (at, cast.map(|changed| changed.into_iter().for_each(|text| *found = Node::owned(text))))
             }
@@ -221,7 +227,8 @@ impl Type {
             (Self::Number, Spelled::Text(text)) => {
                 let text = text.decode();
                 let mut reader = Reader::new(&text, 1);
-                let is_number = matches!(reader.value(), Ok(Spelled::Number(spelled)) if spelled.len() == text.len());
+                let is_number =
+                    matches!(reader.value(), Ok(Spelled::Number(spelled)) if spelled.len() == text.len());
                 if is_number { Ok(Some(text.into_owned())) } else { Err("is not spelled like a JSON number") }
             }
             (Self::Boolean, Spelled::Text(text)) => match &*text.decode() {

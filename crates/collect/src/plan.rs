@@ -121,7 +121,9 @@ impl Plan {
             }
         }
         if let Some(event) = read.fates.keys().find(|event| !read.events.contains_key(*event)) {
-            return Err(form(&format!("fates names {event:?}, which events does not: give it a schema, at least true")));
+            return Err(form(&format!(
+                "fates names {event:?}, which events does not: give it a schema, at least true"
+            )));
         }
         Ok(read)
     }
@@ -140,7 +142,9 @@ impl Plan {
                 (violation.place().to_owned(), violation.to_string())
             }
             // Grammatical, and still not to be read: a number beyond every range, or nested too deep for a schema.
-            Err(_) => ("properties".to_owned(), "properties hold a value that no schema describes".to_owned()),
+            Err(_) => {
+                ("properties".to_owned(), "properties hold a value that no schema describes".to_owned())
+            }
         };
         Some(Judgement { fate, code: OFF_PLAN, place, reason })
     }
@@ -200,7 +204,8 @@ mod tests {
         assert_eq!(fate("Other", ""), Some(Fate::Allow));
         assert_eq!(fate("Order Completed", ""), Some(Fate::Block));
         assert_eq!(fate("Order Completed", r#"{"order_id":1}"#), Some(Fate::Block));
-        let named = Plan::read(r#"{"otherwise":"allow","fates":{"A":"quarantine"},"events":{"A":false,"B":false}}"#);
+        let named =
+            Plan::read(r#"{"otherwise":"allow","fates":{"A":"quarantine"},"events":{"A":false,"B":false}}"#);
         let named = named.unwrap();
         let fates = ["A", "B"].map(|event| named.judge(event, "").map(|judgement| judgement.fate));
         assert_eq!(fates, [Some(Fate::Quarantine), Some(Fate::Allow)], "an event's own fate comes first");

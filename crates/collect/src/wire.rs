@@ -16,9 +16,9 @@
 //! - **Wanted**: what the rules of the key do not list, and what its plan blocks, is set aside: not stored, and named in
 //!   the result. What its plan quarantines is a record of another kind. Neither fails the others.
 
+mod again;
 mod encode;
 mod envelope;
-mod again;
 mod facts;
 mod goods;
 mod identify;

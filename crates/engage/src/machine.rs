@@ -54,8 +54,7 @@ impl Engage {
             return;
         };
         let settings = state.settings();
-        let is_out =
-            step(state, &settings, record.position, record.received_at, outcome).release(&event);
+        let is_out = step(state, &settings, record.position, record.received_at, outcome).release(&event);
         outcome.reply = Some(Reply::Quarantine(u32::from(is_out)).encode());
         if is_out {
             self.event(state, record, outcome);
@@ -64,8 +63,8 @@ impl Engage {
 
     fn quarantined(self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
         let settings = state.settings();
-        let taken = step(state, &settings, record.position, record.received_at, outcome)
-            .quarantine(record.body);
+        let taken =
+            step(state, &settings, record.position, record.received_at, outcome).quarantine(record.body);
         if taken.is_err() {
             outcome.reply = Some(Reply::Refused(CommandError::Malformed).encode());
         }
@@ -162,18 +161,7 @@ impl Machine for Engage {
     const HISTORY_KINDS: &'static [u16] = &[crate::effect::ERASED];
     const ERASING_KIND: Option<u16> = Some(crate::effect::ERASED);
     const VIEW_TABLES: &'static [TableId] =
-        &[
-            SUPPRESSIONS,
-            SETTINGS,
-            COUNTS,
-            RULEBOOK,
-            TALLIES,
-            BACKFILLS,
-            LINE,
-            CAMPAIGNS,
-            HELD,
-            HELD_COUNTS,
-        ];
+        &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS, HELD, HELD_COUNTS];
 
     fn empty_state(&self) -> State {
         State::empty()
@@ -187,7 +175,9 @@ impl Machine for Engage {
         match record.kind {
             RecordKind::EVENT => Event::peek_dedup_key(record.body).ok(),
             // A message counts once, in quarantine or not. What is released was seen before: its row says that it may.
-            RecordKind::QUARANTINED => Event::peek_dedup_key(Quarantined::decode(record.body).ok()?.event).ok(),
+            RecordKind::QUARANTINED => {
+                Event::peek_dedup_key(Quarantined::decode(record.body).ok()?.event).ok()
+            }
             _ => None,
         }
     }

@@ -187,7 +187,8 @@ impl Step<'_> {
 
     /// Lets an event out, if it is in: `false` if it is not, so that nothing comes out twice.
     pub(crate) fn release(&mut self, event: &Event<'_>) -> bool {
-        let found = self.state.held_by.get(by_message(event.dedup_key)).and_then(|found| found.0.front().copied());
+        let found =
+            self.state.held_by.get(by_message(event.dedup_key)).and_then(|found| found.0.front().copied());
         let Some(number) = found else { return false };
         if !self.let_go(number) {
             return false;
@@ -389,13 +390,24 @@ impl Value for HeldRow {
         }
         decoder.finish()?;
         let identifiers = identifiers.into();
-        Ok(Self { number, message, position, source, name, code, place, reason, received_at, at, identifiers })
+        Ok(Self {
+            number,
+            message,
+            position,
+            source,
+            name,
+            code,
+            place,
+            reason,
+            received_at,
+            at,
+            identifiers,
+        })
     }
 
     fn heap_bytes(&self) -> usize {
         let texts = [&self.name, &self.code, &self.place, &self.reason];
-        texts.iter().map(|text| text.len()).sum::<usize>()
-            + self.identifiers.len() * size_of::<(u8, Key)>()
+        texts.iter().map(|text| text.len()).sum::<usize>() + self.identifiers.len() * size_of::<(u8, Key)>()
     }
 }
 

@@ -153,7 +153,9 @@ fn redact_quarantined(bytes: &[u8], mut erased: impl FnMut(Key) -> Option<Erased
     let quarantined = Quarantined::decode(bytes).ok()?;
     let event = Event::decode(quarantined.event).ok()?;
     let named = event.identifiers.as_slice().iter();
-    let body = if concerns(named.clone().map(|one| (IdentifierKind(one.kind), one.key)), |key| erased(key).is_some()) {
+    let body = if concerns(named.clone().map(|one| (IdentifierKind(one.kind), one.key)), |key| {
+        erased(key).is_some()
+    }) {
         quarantined.emptied().ok()?
     } else {
         let mut kept = Identifiers::default();

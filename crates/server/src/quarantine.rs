@@ -71,12 +71,14 @@ pub(crate) fn list(context: Arc<Context>, call: Call) -> Answering {
 pub(crate) fn get(context: Arc<Context>, call: Call) -> Answering {
     Box::pin(async move {
         let number = call.capture().parse();
-        let number = number.map_err(|_| Problem::new(Code::BadId, "the path ends with a number, as the list shows it"))?;
+        let number = number
+            .map_err(|_| Problem::new(Code::BadId, "the path ends with a number, as the list shows it"))?;
         let row = context.engine.view().held(number).ok_or_else(not_there)?;
         let own = Arc::clone(&context);
         let wanted = Arc::clone(&row);
         let reading = tokio::task::spawn_blocking(move || Contents::new(own.engine.log()).read(&wanted));
-        let content = reading.await.map_err(|error| failed(&error.to_string()))?.map_err(|error| failed(&error))?;
+        let content =
+            reading.await.map_err(|error| failed(&error.to_string()))?.map_err(|error| failed(&error))?;
         let content = content.ok_or_else(not_there)?;
         let clear = call.caller.has(PROFILE_PII);
         note_read(&context, &call, number, clear)?;
@@ -94,7 +96,10 @@ fn note_read(context: &Context, call: &Call, number: u64, clear: bool) -> Result
 }
 
 fn not_there() -> Problem {
-    Problem::new(Code::NoSuchEvent, "this event is not in quarantine: it was sent, discarded, or became too old")
+    Problem::new(
+        Code::NoSuchEvent,
+        "this event is not in quarantine: it was sent, discarded, or became too old",
+    )
 }
 
 fn failed(error: &str) -> Problem {
@@ -181,8 +186,18 @@ pub(crate) fn write_metrics(context: &Context, text: &mut String) {
     let series = [
         ("quarantined_events", "gauge", "Events in quarantine.", counts.held),
         ("quarantined_total", "counter", "Events that tracking plans put in quarantine.", counts.taken),
-        ("quarantined_resent_total", "counter", "Events of the quarantine that were sent again.", counts.released),
-        ("quarantined_discarded_total", "counter", "Events of the quarantine that operators discarded.", counts.discarded),
+        (
+            "quarantined_resent_total",
+            "counter",
+            "Events of the quarantine that were sent again.",
+            counts.released,
+        ),
+        (
+            "quarantined_discarded_total",
+            "counter",
+            "Events of the quarantine that operators discarded.",
+            counts.discarded,
+        ),
         (
             "quarantined_dropped_total",
             "counter",

@@ -173,7 +173,16 @@ async fn receive(
     let sent_bytes = sent.len();
     let plain = if gzip { body::gunzip(&sent, bytes_max, &mut reserved)? } else { sent };
     let presented_key = presented_key.map(|key| key.into_owned());
-    Ok(Received { plain, presented_key, reserved, drop_it: false, is_image, is_public, sent_bytes, trace: None })
+    Ok(Received {
+        plain,
+        presented_key,
+        reserved,
+        drop_it: false,
+        is_image,
+        is_public,
+        sent_bytes,
+        trace: None,
+    })
 }
 
 /// Turns the body into records, hands them to the sink and waits for its word.

@@ -63,7 +63,12 @@ impl<'a> Node<'a> {
     }
 
     /// Puts a value at a place, whose object or list must be there. One that is there already is only replaced if `over`.
-    pub(crate) fn insert(&mut self, names: &[String], node: Node<'a>, over: bool) -> Result<(), &'static str> {
+    pub(crate) fn insert(
+        &mut self,
+        names: &[String],
+        node: Node<'a>,
+        over: bool,
+    ) -> Result<(), &'static str> {
         let Some((last, before)) = names.split_last() else { return Err(NO_OBJECT) };
         let parent = self.find(before)?.ok_or(NO_OBJECT)?;
         parent.open()?;
@@ -75,7 +80,8 @@ impl<'a> Node<'a> {
             },
             Self::Array(elements) => {
                 let own = index(last).and_then(|at| elements.get_mut(at));
-                *own.filter(|_| over).ok_or("lists are not made longer, and nothing is moved into them")? = node;
+                *own.filter(|_| over).ok_or("lists are not made longer, and nothing is moved into them")? =
+                    node;
             }
             Self::Raw(_) => return Err(NO_OBJECT),
         }

@@ -81,10 +81,16 @@ impl Encoding<'_> {
         if stored.kind != EventKind::Track || is_blank(name) {
             return Err(Stays::new("not_readable", "", "only track events are mended"));
         }
-        let event = self.reread(stored, received_at, &key, name, properties).map_err(|error| Stays::unreadable(&error))?;
+        let event = self
+            .reread(stored, received_at, &key, name, properties)
+            .map_err(|error| Stays::unreadable(&error))?;
         let Some(rules) = self.settings.rules.get(&key.number) else { return Ok(event) };
         if !rules.events.is_empty() && !rules.events.contains(name) {
-            return Err(Stays::new(EVENT_NOT_LISTED, "", "the rules of the write key do not list this event"));
+            return Err(Stays::new(
+                EVENT_NOT_LISTED,
+                "",
+                "the rules of the write key do not list this event",
+            ));
         }
         let judgement = rules.plan.as_ref().and_then(|plan| plan.judge(name, properties));
         match judgement.filter(|judgement| judgement.fate != Fate::Allow) {
@@ -121,7 +127,8 @@ impl Encoding<'_> {
             properties: item.properties.raw.as_bytes(),
             ..stored.clone()
         };
-        let mut bytes = Vec::with_capacity(properties.len() + stored.context.len() + stored.traits.len() + 512);
+        let mut bytes =
+            Vec::with_capacity(properties.len() + stored.context.len() + stored.traits.len() + 512);
         event.encode(&mut bytes);
         Ok(bytes)
     }
@@ -131,7 +138,8 @@ impl Encoding<'_> {
         let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap_or_default();
         let depth_max = self.settings.limits.depth_max;
         let named = |kind: IdentifierKind| {
-            let own = stored.identifiers.as_slice().iter().find(|one| one.kind == kind.0 && !one.value.is_empty());
+            let own =
+                stored.identifiers.as_slice().iter().find(|one| one.kind == kind.0 && !one.value.is_empty());
             own.and_then(|one| std::str::from_utf8(one.value).ok()).map(Cow::Borrowed)
         };
         let mut item = Item {

@@ -159,9 +159,14 @@ fn resend(client: &mut Client, mut selection: HeldSelection, json: bool) -> anyh
         let mut text = String::new();
         for tried in whole.tried.iter().flatten() {
             let none = Value::Null;
-            let (before, after) = (tried.before.as_ref().unwrap_or(&none), tried.after.as_ref().unwrap_or(&none));
+            let (before, after) =
+                (tried.before.as_ref().unwrap_or(&none), tried.after.as_ref().unwrap_or(&none));
             let fits = if tried.fits { "fits" } else { "does not fit" };
-            let _ = writeln!(text, "{} {fits}\n  - {} {before}\n  + {} {after}", tried.id, tried.event, tried.event_after);
+            let _ = writeln!(
+                text,
+                "{} {fits}\n  - {} {before}\n  + {} {after}",
+                tried.id, tried.event, tried.event_after
+            );
         }
         for stays in &whole.stayed {
             let _ = writeln!(text, "{} stays: {} ({})", stays.id, stays.reason, stays.code);
@@ -187,7 +192,11 @@ fn discard(client: &mut Client, mut selection: HeldSelection, json: bool) -> any
             break;
         }
     }
-    if json { print_json(&serde_json::json!({ "discarded": discarded })) } else { print(&format!("{discarded} discarded\n")) }
+    if json {
+        print_json(&serde_json::json!({ "discarded": discarded }))
+    } else {
+        print(&format!("{discarded} discarded\n"))
+    }
 }
 
 fn ask<T: DeserializeOwned>(
@@ -238,7 +247,8 @@ fn print_json(value: &Value) -> anyhow::Result<()> {
 fn table(shown: &HeldList) -> String {
     let mut text = format!("{:>10} {:<32} {}\n", "events", "event", "reason");
     for reason in &shown.reasons {
-        let _ = writeln!(text, "{:>10} {:<32} {} ({})", reason.events, reason.event, reason.reason, reason.code);
+        let _ =
+            writeln!(text, "{:>10} {:<32} {} ({})", reason.events, reason.event, reason.reason, reason.code);
     }
     let _ = writeln!(text, "\n{:>10} {:<24} {:>9} {}", "id", "received", "write key", "event");
     for one in &shown.quarantined {

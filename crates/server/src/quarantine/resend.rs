@@ -40,15 +40,14 @@ pub(crate) fn resend(context: Arc<Context>, call: Call) -> Answering {
     Box::pin(async move {
         let given: HeldSelection = call.json()?;
         let mapping = given.mapping.as_ref().map_or(Ok(Mapping::default()), Mapping::read);
-        let mapping =
-            mapping.map_err(|error| Problem::at(Code::BadValue, "mapping", error.to_string()))?;
+        let mapping = mapping.map_err(|error| Problem::at(Code::BadValue, "mapping", error.to_string()))?;
         let dry_run = given.dry_run.unwrap_or(false);
         let clear = call.caller.has(PROFILE_PII);
         let (own, selected) = (Arc::clone(&context), selected(&context, &given)?);
-        let preparing = tokio::task::spawn_blocking(move || {
-            prepare(&own, &selected, &mapping, dry_run.then_some(clear))
-        });
-        let prepared = preparing.await.map_err(|error| failed(&error.to_string()))?.map_err(|error| failed(&error))?;
+        let preparing =
+            tokio::task::spawn_blocking(move || prepare(&own, &selected, &mapping, dry_run.then_some(clear)));
+        let prepared =
+            preparing.await.map_err(|error| failed(&error.to_string()))?.map_err(|error| failed(&error))?;
         for tried in &prepared.tried {
             note_read(&context, &call, tried.id, clear)?;
         }
@@ -80,7 +79,8 @@ pub(crate) fn discard(context: Arc<Context>, call: Call) -> Answering {
         let Selected { rows, more, .. } = selected(&context, &given)?;
         let next = rows.last().filter(|_| more).map(|row| row.number);
         let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
-        let discarded = if numbers.is_empty() { 0 } else { change(&context, QuarantineChange::Discard(numbers)).await? };
+        let discarded =
+            if numbers.is_empty() { 0 } else { change(&context, QuarantineChange::Discard(numbers)).await? };
         Answer::json(200, &HeldDiscarded { discarded, next })
     })
 }
@@ -170,6 +170,8 @@ async fn judge(context: &Context, stays: &[(Arc<HeldRow>, Stays)]) -> Result<(),
 async fn change(context: &Context, change: QuarantineChange) -> Result<u64, Problem> {
     match execute(context, None, Operation::Quarantine(change)).await? {
         Reply::Quarantine(count) => Ok(u64::from(count)),
-        _ => Err(Problem::new(Code::Internal, "the shard gave an answer that does not belong to this request")),
+        _ => {
+            Err(Problem::new(Code::Internal, "the shard gave an answer that does not belong to this request"))
+        }
     }
 }

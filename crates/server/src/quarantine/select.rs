@@ -61,10 +61,12 @@ pub(super) fn selected(context: &Context, given: &HeldSelection) -> Result<Selec
         return Ok(Selected { rows: found.into_iter().flatten().collect(), gone, more: false });
     }
     let limit = given.limit.map_or(Ok(DEFAULT), |limit| {
-        usize::try_from(limit).ok().filter(|limit| (1..=MAX_NAMED).contains(limit)).ok_or_else(|| over(MAX_NAMED))
+        usize::try_from(limit)
+            .ok()
+            .filter(|limit| (1..=MAX_NAMED).contains(limit))
+            .ok_or_else(|| over(MAX_NAMED))
     })?;
-    let filter =
-        Filter { write_key: given.write_key, event: given.event.clone(), code: given.code.clone() };
+    let filter = Filter { write_key: given.write_key, event: given.event.clone(), code: given.code.clone() };
     let mut rows = Vec::new();
     view.each_held(|row| {
         if given.after.is_some_and(|after| row.number <= after) {

@@ -8,7 +8,8 @@
 //! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
 //! `purchase` takes in its order, `line` what it changes of throughput, cycle time and scrap, `reckon` finds the
 //! audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an operator can
-//! ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without
+//! ask for, `define` takes in audiences and features, `amend` parts and erases, `quarantine` keeps what a plan
+//! does not like, `query` reads, `view` answers without
 //! the loop.
 //!
 //! **This crate never** reads a clock, draws a random number, touches a disk or a socket, or opens a sealed value. It

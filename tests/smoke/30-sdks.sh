@@ -32,7 +32,8 @@ awk '/^```js$/ { program = 1; next } /^```$/ { program = 0 } program' README.md 
 for file in "$folder"/*-*.mjs "$folder"/*-*.py "$folder/commands"; do
     sed -i -e "s|SERVER_KEY|$SERVER_KEY|g" -e "s|BROWSER_KEY|$BROWSER_KEY|g" -e "s|127.0.0.1:7300|${events#http://}|g" \
         -e "s|127.0.0.1:7310|${admin#http://}|g" -e "s|^curl |curl -sS --fail-with-body --max-time 10 -w '\\\\n' |" \
-        -e "s|pixel.gif|$folder/pixel.gif|" "$file"
+        -e "s|pixel.gif|$folder/pixel.gif|" \
+        -e "s|^throughline .*|$THROUGHLINE_BIN_FOLDER/& --admin $admin|" "$file"
 done
 
 # How many events the door took since the start.
@@ -63,7 +64,8 @@ run rudder-python 2 "$python" rudder-python.py
 run rudder-browser 2 node page.mjs rudder-browser.mjs
 run readme-server 1 node readme-server.mjs
 run commands 3 bash -euo pipefail commands
-for expected in '"success":true' '"plan":{' '"set_aside":\['; do
+for expected in '"success":true' '"plan":{' '"set_aside":\[' 'must be string (off_plan)' '"message_id": "3"' '1 would be sent' \
+    '^1 sent, 0 stay' '^0 discarded'; do
     grep -q "$expected" "$folder/said" || fail "no answer of the commands holds $expected"
 done
 [ "$(head -c 6 "$folder/pixel.gif")" = GIF89a ] || fail "the pixel is no image"
@@ -85,7 +87,7 @@ before=$(taken)
 [ "$(send https://shop.example A)" = 200 ] || fail "the page's own origin may not send"
 [ "$(send https://shop.example B)" = 200 ] || fail "an event that is not listed fails its request"
 [ "$(taken)" -eq "$((before + 1))" ] || fail "an event that is not listed was stored"
-"${as_admin[@]}" "$admin/admin/v1/quarantine" | grep -q '"event":"B".*"code":"event_not_listed"' ||
+"${as_admin[@]}" "$admin/admin/v1/set-aside" | grep -q '"event":"B".*"code":"event_not_listed"' ||
     fail "what was set aside is not listed"
 limited=
 for _ in $(seq 60); do

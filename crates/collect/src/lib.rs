@@ -1,6 +1,6 @@
 //! The ingest door: what SDKs of Segment and RudderStack send comes in here and leaves as event records.
 //!
-//! Read in this order: [`settings`] says who may send how much, [`rules`] and [`plan`] what each key may send, [`wire`] turns the bytes of a body into records,
+//! Read in this order: [`settings`] says who may send how much, [`rules`] and [`plan`] what each key may send, [`mend`] how an event in quarantine is mended, [`wire`] turns the bytes of a body into records,
 //! [`sink`] is where they go, [`http`] is the server around it.
 //!
 //! **This crate never** decides what an event means for anybody: no identity, no profile, no de-duplication. It never
@@ -10,6 +10,7 @@
 pub mod http;
 mod instant;
 mod json;
+pub mod mend;
 pub mod plan;
 pub mod rules;
 pub mod settings;

@@ -1,9 +1,12 @@
 //! Tracking plans: which events a source sends, and which properties each of them has.
 //!
-//! A plan is JSON: `{"unplanned": "allow", "otherwise": "block", "events": {"Order Completed": SCHEMA}}`, where each
-//! schema describes the event's `properties` in a stated part of JSON Schema, draft 2020-12 (see [`Schema`]). What a plan
-//! does not like is counted, and set aside where the plan says so; it never fails the request it came in, because SDKs
-//! drop all events of a refused batch.
+//! A plan is JSON: `{"unplanned": "allow", "otherwise": "quarantine", "events": {"Order Completed": SCHEMA}, "fates":
+//! {"Order Completed": "block"}}`, where each schema describes the event's `properties` in a stated part of JSON Schema,
+//! draft 2020-12 (see [`Schema`]). What a plan does not like is counted, and set aside or kept in quarantine where the
+//! plan says so; it never fails the request it came in, because SDKs drop all events of a refused batch.
+//!
+//! A plan that says nothing allows everything, as Segment's does until somebody blocks: a plan is first looked at, and
+//! then enforced.
 
 mod schema;
 
@@ -26,7 +29,14 @@ pub enum Fate {
     Allow,
     /// It is set aside: not stored, counted, and shown among the latest ones.
     Block,
+    /// It is kept in quarantine, content and all, and counts for nobody until somebody sends it again.
+    Quarantine,
 }
+
+/// The word for an event that the plan does not name.
+pub const UNPLANNED: &str = "unplanned";
+/// The word for an event that is not as its schema says.
+pub const OFF_PLAN: &str = "off_plan";
 
 /// A plan that was read and can be applied.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +45,8 @@ pub struct Plan {
     unplanned: Fate,
     /// Events that are not as their schema says.
     otherwise: Fate,
+    /// The same for single events, before `otherwise`.
+    fates: BTreeMap<String, Fate>,
     events: BTreeMap<String, Schema>,
 }
 
@@ -62,6 +74,10 @@ pub enum PlanError {
 pub struct Judgement {
     /// What becomes of it.
     pub fate: Fate,
+    /// [`UNPLANNED`] or [`OFF_PLAN`].
+    pub code: &'static str,
+    /// Where it is, such as `properties.order_id`; empty if it is the event itself.
+    pub place: String,
     /// What the plan does not like, for people: where it is and what it should be. It never repeats a value.
     pub reason: String,
 }
@@ -90,13 +106,24 @@ impl Plan {
                         read.events.insert(event, schema);
                     }
                 }
+                ("fates", Value::Object(fates)) => {
+                    for (event, word) in fates {
+                        read.fates.insert(event, fate(&word).ok_or_else(|| form(FATES))?);
+                    }
+                }
+                ("fates", _) => return Err(form("fates must be an object of fates by event name")),
                 ("events", _) => return Err(form("events must be an object of schemas by event name")),
                 (other, _) => {
                     return Err(form(&format!(
-                        "{other:?} is unknown; a plan has unplanned, otherwise and events"
+                        "{other:?} is unknown; a plan has unplanned, otherwise, fates and events"
                     )));
                 }
             }
+        }
+        if let Some(event) = read.fates.keys().find(|event| !read.events.contains_key(*event)) {
+            return Err(form(&format!(
+                "fates names {event:?}, which events does not: give it a schema, at least true"
+            )));
         }
         Ok(read)
     }
@@ -105,24 +132,31 @@ impl Plan {
     pub fn judge(&self, event: &str, properties: &str) -> Option<Judgement> {
         let Some(schema) = self.events.get(event) else {
             let reason = "the plan does not name this event".to_owned();
-            return Some(Judgement { fate: self.unplanned, reason });
+            return Some(Judgement { fate: self.unplanned, code: UNPLANNED, place: String::new(), reason });
         };
+        let fate = self.fates.get(event).copied().unwrap_or(self.otherwise);
         let properties = if properties.is_empty() { "{}" } else { properties };
-        let violation = match serde_json::from_str::<Value>(properties) {
-            Ok(value) => schema.violation(&value)?.to_string(),
+        let (place, reason) = match serde_json::from_str::<Value>(properties) {
+            Ok(value) => {
+                let violation = schema.violation(&value)?;
+                (violation.place().to_owned(), violation.to_string())
+            }
             // Grammatical, and still not to be read: a number beyond every range, or nested too deep for a schema.
-            Err(_) => "properties hold a value that no schema describes".to_owned(),
+            Err(_) => {
+                ("properties".to_owned(), "properties hold a value that no schema describes".to_owned())
+            }
         };
-        Some(Judgement { fate: self.otherwise, reason: violation })
+        Some(Judgement { fate, code: OFF_PLAN, place, reason })
     }
 }
 
-const FATES: &str = "unplanned and otherwise must be \"allow\" or \"block\"";
+const FATES: &str = "unplanned, otherwise and each of fates must be \"allow\", \"block\" or \"quarantine\"";
 
 fn fate(value: &Value) -> Option<Fate> {
     match value.as_str()? {
         "allow" => Some(Fate::Allow),
         "block" => Some(Fate::Block),
+        "quarantine" => Some(Fate::Quarantine),
         _ => None,
     }
 }
@@ -139,8 +173,11 @@ mod tests {
         let table = [
             ("", "EOF"),
             ("[]", "must be an object"),
-            (r#"{"unplanned":"maybe"}"#, "\"allow\" or \"block\""),
-            (r#"{"otherwise":1}"#, "\"allow\" or \"block\""),
+            (r#"{"unplanned":"maybe"}"#, "\"allow\", \"block\" or \"quarantine\""),
+            (r#"{"otherwise":1}"#, "\"allow\", \"block\" or \"quarantine\""),
+            (r#"{"fates":{"E":"maybe"},"events":{"E":{}}}"#, "\"allow\", \"block\" or \"quarantine\""),
+            (r#"{"fates":[]}"#, "object of fates"),
+            (r#"{"fates":{"E":"block"}}"#, "fates names \"E\""),
             (r#"{"events":[]}"#, "object of schemas"),
             (r#"{"event":{}}"#, "\"event\" is unknown"),
             (r#"{"events":{"E":{"typo":1}}}"#, "the schema of \"E\""),
@@ -167,6 +204,11 @@ mod tests {
         assert_eq!(fate("Other", ""), Some(Fate::Allow));
         assert_eq!(fate("Order Completed", ""), Some(Fate::Block));
         assert_eq!(fate("Order Completed", r#"{"order_id":1}"#), Some(Fate::Block));
+        let named =
+            Plan::read(r#"{"otherwise":"allow","fates":{"A":"quarantine"},"events":{"A":false,"B":false}}"#);
+        let named = named.unwrap();
+        let fates = ["A", "B"].map(|event| named.judge(event, "").map(|judgement| judgement.fate));
+        assert_eq!(fates, [Some(Fate::Quarantine), Some(Fate::Allow)], "an event's own fate comes first");
         let secret = plan.judge("Order Completed", r#"{"order_id":["jane@example.com"]}"#).unwrap();
         assert!(!secret.reason.contains("jane"), "{}", secret.reason);
         assert!(secret.reason.contains("properties.order_id"), "{}", secret.reason);

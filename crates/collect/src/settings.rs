@@ -24,6 +24,23 @@ pub struct DoorSettings {
     pub default_currency: DefaultCurrency,
     /// Which web pages may send.
     pub cors: Cors,
+    /// How much the shard keeps in quarantine.
+    pub quarantine: QuarantineBounds,
+}
+
+/// How much the shard keeps in quarantine: the oldest go beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineBounds {
+    /// Events.
+    pub rows_max: u32,
+    /// For so long, in seconds.
+    pub kept_s: u32,
+}
+
+impl Default for QuarantineBounds {
+    fn default() -> Self {
+        Self { rows_max: 100_000, kept_s: 30 * 24 * 3_600 }
+    }
 }
 
 /// The currency of amounts that come without one; `XXX` unless set.

@@ -14,8 +14,9 @@
 //!   unless all it says is `true`. An item's own members come before the envelope's, one level deep.
 //! - Of members with the same name, the last one counts.
 //! - **Wanted**: what the rules of the key do not list, and what its plan blocks, is set aside: not stored, and named in
-//!   the result. It does not fail the others.
+//!   the result. What its plan quarantines is a record of another kind. Neither fails the others.
 
+mod again;
 mod encode;
 mod envelope;
 mod facts;
@@ -24,6 +25,7 @@ mod identify;
 mod item;
 mod problem;
 
+pub use again::{Again, Stays};
 pub use encode::{Encoded, Encoding, Sender, SetAside};
 pub use envelope::{Call, Envelope};
 pub use problem::{Problem, WireError};

@@ -113,6 +113,7 @@ impl Step<'_> {
             }
             self.state.erased.insert(*node, ErasedNode { position, extent: *extent });
         }
+        self.forget_quarantined(&erased);
         self.count(-1, 0);
         let count = nodes.len() as u32;
         self.emit(profile, &Body::Erased { nodes: erased, position });

@@ -3,6 +3,7 @@
 use crate::define::{Draft, Stretch, decode_ids, decode_people, encode_ids};
 use crate::destination::{self, Destination};
 use crate::key_rules::KeyRules;
+use crate::quarantine::QuarantineChange;
 use crate::resolve::Step;
 use crate::settings::{
     MAX_TEXT_BYTES, MAX_TOKEN_SCOPES, MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey,
@@ -89,6 +90,8 @@ pub enum Operation {
         /// How far the last of [`Operation::Reckon`] went.
         chunks: u64,
     },
+    /// Changes what is in quarantine.
+    Quarantine(QuarantineChange),
 }
 
 /// Which edges to take out.
@@ -155,6 +158,8 @@ pub enum Reply {
     Defined(DefinitionId, u32),
     /// How far a back-fill is: events before this position are read, and so many chunks of people gone through.
     Backfill(Position, u64),
+    /// So many events of the quarantine were changed; of a released event, whether it was there.
+    Quarantine(u32),
     /// Nothing was changed.
     Refused(CommandError),
 }
@@ -196,6 +201,10 @@ impl Operation {
                 encoder.u8(15);
                 encoder.u32(definition.0);
                 encoder.u64(*chunks);
+            }
+            Self::Quarantine(change) => {
+                encoder.u8(25);
+                change.encode(encoder);
             }
             _ => {}
         }
@@ -305,6 +314,7 @@ impl Command {
                 people: decode_people(decoder)?,
             },
             15 => Operation::Backfilled { definition: DefinitionId(decoder.u32()?), chunks: decoder.u64()? },
+            25 => Operation::Quarantine(QuarantineChange::decode(decoder)?),
             other => return Err(DecodeError::Unknown(u64::from(other))),
         };
         decoder.finish()?;
@@ -340,6 +350,10 @@ impl Reply {
                 encoder.u8(5);
                 encoder.u64(read_to.0);
                 encoder.u64(*chunks);
+            }
+            Self::Quarantine(count) => {
+                encoder.u8(6);
+                encoder.u32(*count);
             }
             Self::Refused(error) => {
                 let (tag, text) = match error {
@@ -377,6 +391,7 @@ impl Reply {
             3 => Self::Erased(decoder.u32()?),
             4 => Self::Defined(DefinitionId(decoder.u32()?), decoder.u32()?),
             5 => Self::Backfill(Position(decoder.u64()?), decoder.u64()?),
+            6 => Self::Quarantine(decoder.u32()?),
             22 => Self::Refused(CommandError::Definition {
                 code: decoder.text()?.to_owned(),
                 message: decoder.text()?.to_owned(),
@@ -453,6 +468,7 @@ impl Step<'_> {
         match operation {
             Operation::Unmerge(parting) => return self.unmerge(parting),
             Operation::Erase(who) => return self.erase(who),
+            Operation::Quarantine(change) => return self.change_quarantine(change),
             Operation::Define(draft) => return self.define(&draft),
             Operation::RemoveDefinition(name) => return self.remove_definition(&name),
             Operation::Gather { definitions, stretch } => return self.gather(&definitions, stretch),

@@ -8,7 +8,8 @@
 //! The path of one event, file by file: `machine` decodes it, `resolve` finds or makes its nodes and joins them,
 //! `purchase` takes in its order, `consent` says if they chose otherwise of advertising, `line` what it changes of throughput, cycle time and scrap, `reckon` finds the
 //! audiences that it changed, `suppress` brings the profile's suppression up to date. `command` is what an operator can
-//! ask for, `define` takes in audiences and features, `amend` parts and erases, `query` reads, `view` answers without
+//! ask for, `define` takes in audiences and features, `amend` parts and erases, `quarantine` keeps what a plan
+//! does not like, `query` reads, `view` answers without
 //! the loop.
 //!
 //! **This crate never** reads a clock, draws a random number, touches a disk or a socket, or opens a sealed value. It
@@ -25,6 +26,7 @@ mod line;
 mod machine;
 mod membership;
 mod purchase;
+mod quarantine;
 mod query;
 mod reckon;
 mod redact;
@@ -50,6 +52,7 @@ pub use line::{
 };
 pub use machine::Engage;
 pub use membership::{Backfill, Member, Membership, Tally};
+pub use quarantine::{HeldCounts, HeldRow, MAX_NAMED, QuarantineChange};
 pub use query::{Answer, AudienceRead, Explanation, IdentifierRead, ProfileRead, Query};
 pub use redact::{Counted, ErasedNode, Extent, redact};
 pub use settings::{MAX_TOKENS, MAX_WRITE_KEYS, Settings, Token, WriteKey, WriteKeyKind};

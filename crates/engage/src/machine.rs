@@ -4,6 +4,7 @@ use crate::command::{Command, CommandError, Operation, Parting, Reply, WhoToEras
 use crate::effect::Cause;
 use crate::line::{Campaigns, LineRow};
 use crate::membership::{Backfill, Book, Tally};
+use crate::quarantine::{self, HELD, HELD_COUNTS, HeldCounts, HeldRow};
 use crate::query::{Answer, Query};
 use crate::reckon::{Before, agenda_of};
 use crate::resolve::Step;
@@ -20,6 +21,7 @@ use model::feature::Changed;
 use model::id::{Key, Position, Timestamp};
 use model::identity::session_key;
 use model::order::order_key;
+use model::quarantine::Quarantined;
 use model::record::{Record, RecordKind};
 use std::sync::Arc;
 
@@ -43,6 +45,29 @@ impl Engage {
         step.outcome.subject = step.profile_of(node).map(|whole| Subject { whole, part: node, named });
         let at = event.clamped_at(record.received_at, MAX_AGE_US);
         step.take(&event, node, at);
+    }
+
+    /// An event that was in quarantine is like any other, if it still is.
+    fn released(self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
+        let Ok(event) = Event::decode(record.body) else {
+            outcome.reply = Some(Reply::Refused(CommandError::Malformed).encode());
+            return;
+        };
+        let settings = state.settings();
+        let is_out = step(state, &settings, record.position, record.received_at, outcome).release(&event);
+        outcome.reply = Some(Reply::Quarantine(u32::from(is_out)).encode());
+        if is_out {
+            self.event(state, record, outcome);
+        }
+    }
+
+    fn quarantined(self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
+        let settings = state.settings();
+        let taken =
+            step(state, &settings, record.position, record.received_at, outcome).quarantine(record.body);
+        if taken.is_err() {
+            outcome.reply = Some(Reply::Refused(CommandError::Malformed).encode());
+        }
     }
 }
 
@@ -140,7 +165,7 @@ impl Machine for Engage {
     const HISTORY_KINDS: &'static [u16] = &[crate::effect::ERASED];
     const ERASING_KIND: Option<u16> = Some(crate::effect::ERASED);
     const VIEW_TABLES: &'static [TableId] =
-        &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS];
+        &[SUPPRESSIONS, SETTINGS, COUNTS, RULEBOOK, TALLIES, BACKFILLS, LINE, CAMPAIGNS, HELD, HELD_COUNTS];
 
     fn empty_state(&self) -> State {
         State::empty()
@@ -151,10 +176,14 @@ impl Machine for Engage {
     }
 
     fn dedup_key(&self, record: &Record<'_>) -> Option<Key> {
-        if record.kind != RecordKind::EVENT {
-            return None;
+        match record.kind {
+            RecordKind::EVENT => Event::peek_dedup_key(record.body).ok(),
+            // A message counts once, in quarantine or not. What is released was seen before: its row says that it may.
+            RecordKind::QUARANTINED => {
+                Event::peek_dedup_key(Quarantined::decode(record.body).ok()?.event).ok()
+            }
+            _ => None,
         }
-        Event::peek_dedup_key(record.body).ok()
     }
 
     fn wanted(&self, state: &State, record: &Record<'_>, wanted: &mut Wanted) {
@@ -162,9 +191,17 @@ impl Machine for Engage {
         wanted.unless_known(&state.counts, THE_COUNTS);
         wanted.unless_known(&state.rulebook, THE_RULEBOOK);
         match record.kind {
-            RecordKind::EVENT => {
+            RecordKind::EVENT | RecordKind::RELEASED => {
                 if let Ok((identifiers, order)) = Event::peek_who(record.body) {
                     state.want_event(identifiers.as_slice(), order.as_ref(), wanted);
+                }
+                if record.kind == RecordKind::RELEASED {
+                    state.want_released(record.body, wanted);
+                }
+            }
+            RecordKind::QUARANTINED => {
+                if let Ok(quarantined) = Quarantined::decode(record.body) {
+                    state.want_quarantined(quarantined.event, wanted);
                 }
             }
             RecordKind::COMMAND => {
@@ -178,7 +215,7 @@ impl Machine for Engage {
 
     fn touch(&self, state: &State, records: &[Record<'_>]) -> u64 {
         let mut keys = Vec::with_capacity(records.len() * 2);
-        for record in records.iter().filter(|record| record.kind == RecordKind::EVENT) {
+        for record in records.iter().filter(|record| record.kind.is_event()) {
             let Ok((identifiers, _)) = Event::peek_who(record.body) else { continue };
             keys.extend(identifiers.as_slice().iter().map(|identifier| identifier.key));
         }
@@ -202,6 +239,8 @@ impl Machine for Engage {
     fn apply(&self, state: &mut State, record: &Record<'_>, outcome: &mut Outcome<Change>) {
         match record.kind {
             RecordKind::EVENT => self.event(state, record, outcome),
+            RecordKind::RELEASED => self.released(state, record, outcome),
+            RecordKind::QUARANTINED => self.quarantined(state, record, outcome),
             RecordKind::COMMAND => {
                 let settings = state.settings();
                 let mut step = step(state, &settings, record.position, record.received_at, outcome);
@@ -220,7 +259,10 @@ impl Machine for Engage {
         at: Position,
         outcome: &mut Outcome<Change>,
     ) {
-        if state.component(subject).is_some() {
+        if subject == quarantine::expiry() {
+            let settings = state.settings();
+            step(state, &settings, at, due, outcome).expire();
+        } else if state.component(subject).is_some() {
             let settings = state.settings();
             let mut step = step(state, &settings, at, due, outcome);
             if step.state.suppressions.get(subject).is_some() {
@@ -238,6 +280,9 @@ impl Machine for Engage {
     }
 
     fn wanted_by_timer(&self, state: &State, subject: Key, wanted: &mut Wanted) {
+        if subject == quarantine::expiry() {
+            return state.want_oldest(wanted);
+        }
         wanted.unless_known(&state.commands, subject);
         wanted.unless_known(&state.line, subject);
         state.want_profile(subject, wanted);
@@ -281,6 +326,16 @@ impl Machine for Engage {
             && let Ok(row) = LineRow::decode(row)
         {
             view.put(Change::Line { place: row.place, difference: Box::new(row.figures) });
+        }
+        if table == HELD
+            && let Ok(row) = HeldRow::decode(row)
+        {
+            view.put(Change::Held { number: row.number, row: Some(Arc::new(row)) });
+        }
+        if table == HELD_COUNTS
+            && let Ok(row) = HeldCounts::decode(row)
+        {
+            view.put(Change::HeldCounts(row));
         }
         if table == CAMPAIGNS
             && let Ok(names) = Campaigns::decode(row)
@@ -365,6 +420,7 @@ impl State {
             Operation::Unmerge(Parting::Pair(node, _) | Parting::Record(node, _))
             | Operation::Erase(WhoToErase::Identifier(node)) => self.want_person(*node, wanted),
             Operation::Erase(WhoToErase::Profile(profile)) => self.want_profile(*profile, wanted),
+            Operation::Quarantine(change) => self.want_change(change, wanted),
             Operation::Gather { stretch, .. } => {
                 stretch.nodes.iter().for_each(|one| wanted.unless_known(&self.nodes, one.node));
             }

@@ -23,6 +23,7 @@ use model::event::{Event, EventKind, Identifier, IdentifierKind, Identifiers};
 use model::id::{Key, Position};
 use model::line::kept_properties;
 use model::profile::without_contacts;
+use model::quarantine::{Quarantined, concerns};
 use model::record::{Record, RecordKind};
 use std::borrow::Cow;
 
@@ -91,7 +92,8 @@ pub fn redact(
 ) -> Option<Vec<u8>> {
     let erased = |node: Key| erased(node).filter(|erased| record.position < erased.position);
     match record.kind {
-        RecordKind::EVENT => redact_event(record.body, counted, erased),
+        RecordKind::EVENT | RecordKind::RELEASED => redact_event(record.body, counted, erased),
+        RecordKind::QUARANTINED => redact_quarantined(record.body, erased),
         RecordKind::COMMAND => redact_command(record.body, erased),
         _ => None,
     }
@@ -142,6 +144,31 @@ fn redact_event(
     let redacted = Event { identifiers: kept, message_id, traits, properties, context, ..event };
     let mut body = Vec::with_capacity(bytes.len());
     redacted.encode(&mut body);
+    if body == bytes { None } else { Some(body) }
+}
+
+/// Nobody has resolved the event, and its row went with whoever was erased if it concerns them ([`concerns`]). Of one that is
+/// about somebody else, only the ids of a device that went are taken out.
+fn redact_quarantined(bytes: &[u8], mut erased: impl FnMut(Key) -> Option<ErasedNode>) -> Option<Vec<u8>> {
+    let quarantined = Quarantined::decode(bytes).ok()?;
+    let event = Event::decode(quarantined.event).ok()?;
+    let named = event.identifiers.as_slice().iter();
+    let body = if concerns(named.clone().map(|one| (IdentifierKind(one.kind), one.key)), |key| {
+        erased(key).is_some()
+    }) {
+        quarantined.emptied().ok()?
+    } else {
+        let mut kept = Identifiers::default();
+        for one in named {
+            let gone = erased(one.key).is_some_and(|node| node.extent != Extent::Session);
+            kept.push(Identifier { value: if gone { b"" } else { one.value }, ..*one });
+        }
+        let mut without = Vec::with_capacity(quarantined.event.len());
+        Event { identifiers: kept, ..event }.encode(&mut without);
+        let mut body = Vec::with_capacity(bytes.len());
+        Quarantined { event: &without, ..quarantined }.encode(&mut body);
+        body
+    };
     if body == bytes { None } else { Some(body) }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::line::{Campaigns, LineRow, TrailRow};
 use crate::membership::{Backfill, Book, Membership, Tally};
+use crate::quarantine::{HELD, HELD_BY, HELD_COUNTS, HeldBy, HeldCounts, HeldRow};
 use crate::redact::{ErasedNode, Extent};
 use crate::settings::Settings;
 use engine::{AnyTable, Table, TableId, Tables, Value};
@@ -55,6 +56,9 @@ pub struct State {
     pub(crate) trails: Table<TrailRow>,
     pub(crate) line: Table<LineRow>,
     pub(crate) campaigns: Table<Campaigns>,
+    pub(crate) held: Table<HeldRow>,
+    pub(crate) held_by: Table<HeldBy>,
+    pub(crate) held_counts: Table<HeldCounts>,
     /// The row of settings, decoded once.
     current: Option<Arc<Settings>>,
     /// The rulebook, compiled once.
@@ -82,6 +86,9 @@ impl State {
             trails: Table::new(TableId(27), "trails"),
             line: Table::new(LINE, "line"),
             campaigns: Table::new(CAMPAIGNS, "campaigns"),
+            held: Table::new(HELD, "quarantine"),
+            held_by: Table::new(HELD_BY, "quarantine_index"),
+            held_counts: Table::new(HELD_COUNTS, "quarantine_counts"),
             current: None,
             book: None,
             pending: None,
@@ -218,6 +225,9 @@ impl State {
         rows(&self.trails, &mut out);
         rows(&self.line, &mut out);
         rows(&self.campaigns, &mut out);
+        rows(&self.held, &mut out);
+        rows(&self.held_by, &mut out);
+        rows(&self.held_counts, &mut out);
         out.sort();
         out
     }
@@ -239,6 +249,9 @@ impl Tables for State {
         visitor(&mut self.trails);
         visitor(&mut self.line);
         visitor(&mut self.campaigns);
+        visitor(&mut self.held);
+        visitor(&mut self.held_by);
+        visitor(&mut self.held_counts);
     }
 }
 

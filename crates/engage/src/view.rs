@@ -5,6 +5,7 @@
 
 use crate::line::{Campaigns, Hours, LineHours};
 use crate::membership::{Backfill, Tally};
+use crate::quarantine::{HeldCounts, HeldRow};
 use crate::settings::Settings;
 use crate::state::{Counts, Suppressed};
 use engine::AsOf;
@@ -72,6 +73,15 @@ pub enum Change {
         /// How far it is; `None`: it is done.
         row: Option<Backfill>,
     },
+    /// An event came into quarantine, is judged anew, or is there no more.
+    Held {
+        /// Its number.
+        number: u64,
+        /// Its row; `None`: it is gone.
+        row: Option<Arc<HeldRow>>,
+    },
+    /// How many are in quarantine.
+    HeldCounts(HeldCounts),
 }
 
 /// Why somebody is suppressed.
@@ -141,6 +151,8 @@ pub struct View {
     line: RwLock<Hours>,
     line_total: RwLock<Figures>,
     campaigns: RwLock<Arc<Campaigns>>,
+    held: RwLock<BTreeMap<u64, Arc<HeldRow>>>,
+    held_counts: RwLock<HeldCounts>,
     profiles: AtomicU64,
     merges: AtomicU64,
     next_position: AtomicU64,
@@ -159,6 +171,8 @@ impl Default for View {
             line: RwLock::default(),
             line_total: RwLock::default(),
             campaigns: RwLock::default(),
+            held: RwLock::default(),
+            held_counts: RwLock::default(),
             profiles: AtomicU64::new(0),
             merges: AtomicU64::new(0),
             next_position: AtomicU64::new(0),
@@ -239,6 +253,22 @@ impl View {
         Arc::clone(&self.campaigns.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// An event in quarantine.
+    pub fn held(&self, number: u64) -> Option<Arc<HeldRow>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::clone)
+    }
+
+    /// Every event in quarantine, the newest first, as long as `each` says that it wants more.
+    pub fn each_held(&self, mut each: impl FnMut(&Arc<HeldRow>) -> bool) {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.values().rev().all(|row| each(row));
+    }
+
+    /// How many are in quarantine, and what became of the others.
+    pub fn held_counts(&self) -> HeldCounts {
+        *self.held_counts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The point of the log that the view reflects at least.
     pub fn as_of(&self) -> AsOf {
         AsOf {
@@ -286,6 +316,16 @@ impl View {
                     Some(row) => drop(backfills.insert(definition, row)),
                     None => drop(backfills.remove(&definition)),
                 }
+            }
+            Change::Held { number, row } => {
+                let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+                match row {
+                    Some(row) => drop(held.insert(number, row)),
+                    None => drop(held.remove(&number)),
+                }
+            }
+            Change::HeldCounts(counts) => {
+                *self.held_counts.write().unwrap_or_else(PoisonError::into_inner) = counts;
             }
             other => return Some(other),
         }

@@ -18,6 +18,8 @@ mod life;
 mod line;
 #[path = "engage/naive.rs"]
 mod naive;
+#[path = "engage/quarantine.rs"]
+mod quarantine;
 #[path = "engage/replay.rs"]
 mod replay;
 #[path = "engage/shard.rs"]

@@ -20,6 +20,7 @@ pub mod money;
 pub mod normalise;
 pub mod order;
 pub mod profile;
+pub mod quarantine;
 pub mod record;
 pub mod seal;
 pub mod suppression;

@@ -23,6 +23,16 @@ impl RecordKind {
     pub const EVENT: Self = Self(16);
     /// A request to change definitions or state; its body belongs to the machine.
     pub const COMMAND: Self = Self(17);
+    /// An event that a tracking plan keeps out with its content: a [`crate::quarantine::Quarantined`].
+    pub const QUARANTINED: Self = Self(18);
+    /// An event that comes out of quarantine: an [`crate::event::Event`] like any other. It counts as long as its row is in
+    /// quarantine, and the row goes with it: that, and not its `messageId`, is what makes it count once.
+    pub const RELEASED: Self = Self(19);
+
+    /// Whether the body is the stored form of an event that counts.
+    pub fn is_event(self) -> bool {
+        self == Self::EVENT || self == Self::RELEASED
+    }
 }
 
 /// One item of the log, borrowed from its frame.

@@ -22,13 +22,13 @@ pub(crate) mod types;
 mod write_keys;
 
 pub(crate) use admin::{changed, effect_id as parse_effect};
-pub(crate) use auth::{ADMIN, DECIDE, PROFILE_READ, hash_of, token_of};
+pub(crate) use auth::{ADMIN, DECIDE, PROFILE_PII, PROFILE_READ, hash_of, token_of};
 pub(crate) use command::{execute, idempotency_of, number_for};
 pub(crate) use definitions::largest_audiences;
 pub(crate) use health::{readiness_of, status_of};
 pub(crate) use http::{Listening, Rules, listen};
 pub(crate) use problem::{Code, Problem};
-pub(crate) use read::shown_identifiers;
+pub(crate) use read::{shown_identifiers, shown_value};
 pub(crate) use route::{Answering, Call, Listener, Reply, Stream};
 pub(crate) use table::routes;
 pub(crate) use types::ErasureStatus;

@@ -12,6 +12,7 @@ mod follow;
 mod keys;
 mod lists;
 mod log;
+mod quarantine;
 mod replay;
 mod restore;
 mod serve;
@@ -54,6 +55,8 @@ enum Command {
     Export(export::ExportArguments),
     /// Show the lists of an ad platform, or re-sync, replace or verify one of them.
     Lists(lists::ListsArguments),
+    /// Events that tracking plans keep out: list them, look at one, mend and send them again, or discard them.
+    Quarantine(quarantine::QuarantineArguments),
     /// How channels share what paths of them sold: last click, Markov, Shapley, from a CSV file.
     Attribution(attribution::AttributionArguments),
     /// Look at a deployment, or a server that runs, and say what to do. Changes nothing.
@@ -116,6 +119,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Lists(arguments) => lists::run(&arguments),
+        Command::Quarantine(arguments) => quarantine::run(&arguments),
         Command::Attribution(arguments) => attribution::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

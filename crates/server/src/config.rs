@@ -153,6 +153,10 @@ pub struct Ingest {
     pub default_currency: String,
     /// The folder of scripts that pages load from here; empty is none.
     pub scripts: String,
+    /// Events that tracking plans keep in quarantine.
+    pub quarantine_events_max: u64,
+    /// How long, in days.
+    pub quarantine_days: u64,
 }
 
 /// The listeners for operators and for profile reads.
@@ -233,6 +237,8 @@ impl Default for Config {
                 default_country: String::new(),
                 default_currency: String::new(),
                 scripts: String::new(),
+                quarantine_events_max: 100_000,
+                quarantine_days: 30,
             },
             private: Private {
                 body_bytes_max: 1 << 20,

@@ -24,6 +24,7 @@ pub mod import;
 mod line;
 mod page;
 pub mod process;
+mod quarantine;
 pub mod send;
 pub mod serve;
 mod telemetry;

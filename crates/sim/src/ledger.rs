@@ -1,10 +1,11 @@
 //! A small machine with everything a machine can have: rows, effects, timers, a view, replies, and a record that
 //! panics. Its truth is easy to compute another way, which is what a simulation needs.
 
+use crate::classes::{Class, Classes};
 use crate::subject::{Explained, Subject};
 use crate::truth::Truth;
 use anyhow::{Result, ensure};
-use engine::core::Core;
+use engine::core::{Core, FrameOutcome};
 use engine::{AnyTable, AsOf, Machine, Outcome, Peek, Table, TableId, Tables, Value, Wanted};
 use env::seeded::Seed;
 use eventlog::Frame;
@@ -217,22 +218,25 @@ pub struct Clients {
     /// Messages that were acknowledged: they must never be lost.
     acknowledged: BTreeSet<u64>,
     poison_left: u32,
+    without: Classes,
 }
 
 impl Subject for Clients {
     type Rules = Ledger;
+    const NAME: &'static str = "ledger";
+    const PANICS: bool = true;
 
-    fn new(seed: &mut Seed) -> Self {
-        let poison_left = u32::from(seed.one_in(4));
-        Self { messages: Vec::new(), acknowledged: BTreeSet::new(), poison_left }
+    fn new(_number: u64, without: Classes, seed: &mut Seed) -> Self {
+        let poison_left = u32::from(seed.one_in(4) && !without.has(Class::Hostile));
+        Self { messages: Vec::new(), acknowledged: BTreeSet::new(), poison_left, without }
     }
 
     fn rules() -> Ledger {
         Ledger
     }
 
-    fn message(&mut self, seed: &mut Seed, out: &mut Vec<u8>) {
-        if !self.messages.is_empty() && seed.one_in(3) {
+    fn message(&mut self, seed: &mut Seed, _now: Timestamp, out: &mut Vec<u8>) {
+        if !self.messages.is_empty() && seed.one_in(3) && !self.without.has(Class::Repeats) {
             let back = seed.below(self.messages.len().min(40) as u64) as usize;
             if let Some(transfer) = self.messages.get(self.messages.len() - 1 - back) {
                 transfer.encode(out);
@@ -251,7 +255,7 @@ impl Subject for Clients {
         transfer.encode(out);
     }
 
-    fn answered(&mut self, frame: &Frame) -> Result<u64> {
+    fn answered(&mut self, _core: &mut Core<Ledger>, frame: &Frame, _outcome: &FrameOutcome) -> Result<u64> {
         let mut new = 0;
         for record in decode_records(&frame.body, frame.first, frame.received_at) {
             let record = record?;

@@ -1,34 +1,95 @@
-//! Runs seeded lives from the command line: `cargo run --release -p sim -- COUNT [FIRST]`. It never touches the real
-//! disk or clock.
+//! Runs seeded lives from the command line: `cargo run --release -p sim -- COUNT [FIRST] [--life NAME] [--steps N]
+//! [--without CLASS,CLASS]`. It never touches the real disk, clock or network. See docs/simulation.md.
 
-use anyhow::Context;
-use sim::ledger::Clients;
-use sim::people::Shoppers;
-use sim::scenario::{Scenario, Tally};
+use anyhow::{Context, Result, bail};
+use sim::classes::Classes;
+use sim::scenario::Tally;
+use sim::shrink::{Kind, STEPS};
 use std::io::Write;
+use std::process::ExitCode;
 
-const STEPS: u32 = 160;
+/// What was asked for.
+struct Asked {
+    count: u64,
+    first: u64,
+    steps: u32,
+    without: Classes,
+    /// All kinds, each as often as it is worth, where nobody named one.
+    kind: Option<Kind>,
+}
 
-fn main() -> anyhow::Result<()> {
-    // A panic of a poisonous record is part of the simulation: its message would only be noise.
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut arguments = std::env::args().skip(1);
-    let count: u64 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
-    let first: u64 = arguments.next().map_or(Ok(1), |text| text.parse())?;
-    let mut total = Tally::default();
-    let mut out = std::io::stdout().lock();
-    for seed in first..first + count {
-        let ledger = Scenario::<Clients>::new(seed).run(STEPS);
-        total.add(&ledger.with_context(|| format!("seed {seed}, ledger"))?);
-        // Every fourth seed also lives with people: their second shard makes a life much dearer.
-        if seed.is_multiple_of(4) {
-            let people = Scenario::<Shoppers>::new(seed).run(STEPS);
-            total.add(&people.with_context(|| format!("seed {seed}, people"))?);
+impl Asked {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let mut asked =
+            Self { count: 1_000, first: 1, steps: STEPS, without: Classes::default(), kind: None };
+        let mut place = 0;
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--life" => asked.kind = Some(Kind::named(&value()?)?),
+                "--steps" => asked.steps = value()?.parse().context("--steps takes a number")?,
+                "--without" => {
+                    let text = value()?;
+                    let all = Classes::default().others();
+                    asked.without = Classes::parse(&text)
+                        .with_context(|| format!("--without {text}: the classes are {all}"))?;
+                }
+                number if place < 2 => {
+                    let number = number.parse().with_context(|| format!("{number} is no number"))?;
+                    *if place == 0 { &mut asked.count } else { &mut asked.first } = number;
+                    place += 1;
+                }
+                other => bail!(
+                    "{other} is not known: write COUNT [FIRST] [--life NAME] [--steps N] [--without A,B]"
+                ),
+            }
         }
-        if (seed - first + 1).is_multiple_of(5_000) {
-            writeln!(out, "{} seeds: {total:?}", seed - first + 1)?;
+        Ok(asked)
+    }
+
+    /// What lives from a seed: lives with a second shard beside them are much dearer, so they are rarer.
+    fn kinds(&self, seed: u64) -> Vec<Kind> {
+        if let Some(kind) = self.kind {
+            return vec![kind];
+        }
+        let [ledger, people, customers] = Kind::all();
+        match seed % 4 {
+            0 => vec![ledger, people],
+            2 => vec![customers],
+            _ => vec![ledger],
         }
     }
-    writeln!(out, "{count} seeds from {first}: every promise held. {total:?}")?;
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace: the seed is all that is needed.
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    // A panic of a poisonous record is part of the simulation, and any other becomes an error with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let asked = Asked::read(std::env::args().skip(1))?;
+    let mut total = Tally::default();
+    let mut out = std::io::stdout().lock();
+    for seed in asked.first..asked.first.saturating_add(asked.count) {
+        for kind in asked.kinds(seed) {
+            match kind.live_or_shrink(seed, asked.steps, asked.without) {
+                Ok(tally) => total.add(&tally),
+                Err(failure) => bail!("{failure}"),
+            }
+        }
+        let done = seed - asked.first + 1;
+        if done.is_multiple_of(5_000) {
+            writeln!(out, "{done} seeds: {total:?}")?;
+        }
+    }
+    writeln!(out, "{} seeds from {}: every promise held. {total:?}", asked.count, asked.first)?;
     Ok(())
 }

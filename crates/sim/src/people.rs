@@ -5,12 +5,13 @@
 //! whether faults, crashes, checkpoints and evictions can change it: after every start the state must answer every
 //! question as a second shard does that applied the same log in one go, in memory, without a checkpoint.
 
+use crate::classes::{Class, Classes};
 use crate::subject::{Explained, Subject};
 use crate::truth::{BUCKET_US, WINDOW_US};
 use anyhow::{Result, ensure};
 use engage::{Command, Engage, Operation, Parting, Query};
 use engine::DedupOptions;
-use engine::core::Core;
+use engine::core::{Core, FrameOutcome};
 use engine::feed::{self, Feed, FeedOptions, Item, Place};
 use env::seeded::{Seed, World};
 use eventlog::Frame;
@@ -32,6 +33,7 @@ const PEOPLE: u64 = 7;
 pub struct Shoppers {
     sent: Vec<Vec<u8>>,
     acknowledged: BTreeSet<Key>,
+    without: Classes,
 }
 
 fn key(kind: IdentifierKind, number: u64) -> Key {
@@ -135,7 +137,7 @@ impl Shoppers {
 }
 
 /// The same log in one go, in memory, and its feed.
-fn in_one_go(frames: &[Frame]) -> Result<(Core<Engage>, Feed)> {
+pub(crate) fn in_one_go(frames: &[Frame]) -> Result<(Core<Engage>, Feed)> {
     let env = World::new(0, START_US).env();
     let objects = Arc::new(LocalObjects::open(&env, Path::new("/second"))?);
     let dedup = DedupOptions { window_us: WINDOW_US, bucket_us: BUCKET_US, bytes_limit: 1 << 20 };
@@ -166,21 +168,22 @@ pub(crate) fn read_all(feed: &Feed, mut place: Place) -> Result<Vec<Item>, feed:
 
 impl Subject for Shoppers {
     type Rules = Engage;
+    const NAME: &'static str = "people";
 
-    fn new(_seed: &mut Seed) -> Self {
-        Self { sent: Vec::new(), acknowledged: BTreeSet::new() }
+    fn new(_number: u64, without: Classes, _seed: &mut Seed) -> Self {
+        Self { sent: Vec::new(), acknowledged: BTreeSet::new(), without }
     }
 
     fn rules() -> Engage {
         Engage
     }
 
-    fn message(&mut self, seed: &mut Seed, out: &mut Vec<u8>) {
-        if seed.one_in(15) {
+    fn message(&mut self, seed: &mut Seed, _now: Timestamp, out: &mut Vec<u8>) {
+        if seed.one_in(15) && !self.without.has(Class::Commands) {
             encode_record(out, RecordKind::COMMAND, &Self::command(seed));
             return;
         }
-        if !self.sent.is_empty() && seed.one_in(4) {
+        if !self.sent.is_empty() && seed.one_in(4) && !self.without.has(Class::Repeats) {
             let back = seed.below(self.sent.len().min(40) as u64) as usize;
             if let Some(body) = self.sent.get(self.sent.len() - 1 - back) {
                 encode_record(out, RecordKind::EVENT, body);
@@ -192,7 +195,7 @@ impl Subject for Shoppers {
         self.sent.push(body);
     }
 
-    fn answered(&mut self, frame: &Frame) -> Result<u64> {
+    fn answered(&mut self, _core: &mut Core<Engage>, frame: &Frame, _outcome: &FrameOutcome) -> Result<u64> {
         let mut new = 0;
         for record in decode_records(&frame.body, frame.first, frame.received_at) {
             let record = record?;

@@ -5,7 +5,8 @@ mod faults;
 mod follow;
 mod steps;
 
-use crate::subject::Subject;
+use crate::classes::Classes;
+use crate::subject::{Around, Explained, Subject, Told};
 use crate::truth::{BUCKET_US, WINDOW_US};
 use anyhow::{Result, bail};
 use engine::core::{Core, Slice};
@@ -23,6 +24,8 @@ use store::{Store, StoreOptions, TableId};
 pub const DIRECTORY: &str = "/data";
 /// Where the clock of every run starts.
 const START_US: i64 = 1_700_000_000_000_000;
+/// Tries to get ready before the life begins.
+const PREPARING_MAX: usize = 400;
 
 /// What a run did, for the summary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +52,10 @@ pub struct Tally {
     pub followed: u64,
     /// Times that a follower's cursor was refused.
     pub gone: u64,
+    /// What happened beyond the shard.
+    pub told: Told,
+    /// Digest of everything that happened; the same for the same life.
+    pub trace: u64,
 }
 
 impl Tally {
@@ -65,6 +72,17 @@ impl Tally {
         self.quarantined += other.quarantined;
         self.followed += other.followed;
         self.gone += other.gone;
+        let (own, told) = (&mut self.told, &other.told);
+        own.attempts += told.attempts;
+        own.received += told.received;
+        own.refused += told.refused;
+        own.crossed += told.crossed;
+        own.dead += told.dead;
+        own.arrived += told.arrived;
+        own.purchases += told.purchases;
+        own.judged += told.judged;
+        own.refusals += told.refusals;
+        self.trace ^= other.trace;
     }
 }
 
@@ -108,11 +126,20 @@ pub struct Scenario<S: Subject> {
     /// All frames ever seen in the log: trimming must not take the truth away.
     history: Vec<Frame>,
     options: OpenOptions,
+    /// What does not go wrong in this life.
+    without: Classes,
+    /// What the log explained when it was looked at last.
+    explained: Option<Explained>,
 }
 
 impl<S: Subject> Scenario<S> {
     /// A life that has not begun.
     pub fn new(number: u64) -> Self {
+        Self::without(number, Classes::default())
+    }
+
+    /// A life that has not begun, and in which some classes of trouble do not happen.
+    pub fn without(number: u64, without: Classes) -> Self {
         let mut seed = Seed::new(number ^ 0x5EED);
         let options = OpenOptions {
             log: LogOptions {
@@ -141,7 +168,7 @@ impl<S: Subject> Scenario<S> {
             },
         };
         Self {
-            subject: S::new(&mut seed),
+            subject: S::new(number, without, &mut seed),
             world: World::new(number, START_US),
             seed,
             shard: None,
@@ -154,11 +181,14 @@ impl<S: Subject> Scenario<S> {
             feed_excused: false,
             history: Vec::new(),
             options,
+            without,
+            explained: None,
         }
     }
 
     /// Lives it: `steps` steps, then a start without faults and the final checks.
     pub fn run(mut self, steps: u32) -> Result<Tally> {
+        self.prepare()?;
         for _ in 0..steps {
             if self.shard.is_none() {
                 self.start()?;
@@ -167,7 +197,7 @@ impl<S: Subject> Scenario<S> {
             }
         }
         self.world.kill();
-        self.shard = None;
+        self.end();
         for _ in 0..8 {
             self.start()?;
             if self.shard.is_some() {
@@ -177,7 +207,47 @@ impl<S: Subject> Scenario<S> {
         self.drain()?;
         self.check_all()?;
         self.check_replay()?;
+        self.finish()?;
+        self.tally.told = self.subject.told();
+        self.tally.trace = self.digest();
         Ok(self.tally)
+    }
+
+    /// What an operator sets first is set before anything else happens.
+    fn prepare(&mut self) -> Result<()> {
+        for _ in 0..PREPARING_MAX {
+            if self.subject.is_ready() {
+                break;
+            }
+            if self.shard.is_none() {
+                self.start()?;
+            } else {
+                self.append()?;
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is beyond the shard has to come to rest, and to have what it should.
+    fn finish(&mut self) -> Result<()> {
+        self.clear_faults();
+        let Some(shard) = &mut self.shard else { return Ok(()) };
+        let frames = self.history.clone();
+        let Some(explained) = &self.explained else { return Ok(()) };
+        let (core, world, seed) = (&mut shard.core, &self.world, &mut self.seed);
+        let around = &mut Around { core, world, seed, faulty: false };
+        self.subject.finish(around, &frames, explained)
+    }
+
+    /// Of everything that the life has shown.
+    fn digest(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        format!("{:?}", self.tally).hash(&mut hasher);
+        let digest = self.shard.as_ref().map(|shard| shard.core.progress().effects_digest);
+        format!("{digest:?} {}", self.world.writes()).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Starts the shard, as often as faults or a poisonous record end it again.
@@ -187,7 +257,7 @@ impl<S: Subject> Scenario<S> {
         let env = self.world.env();
         match open(&env, Path::new(DIRECTORY), S::rules, &self.options) {
             Ok(opened) => self.started(opened),
-            Err(EngineError::Panicked { .. }) => {
+            Err(EngineError::Panicked { .. }) if S::PANICS => {
                 self.world.kill();
                 Ok(())
             }
@@ -225,18 +295,27 @@ impl<S: Subject> Scenario<S> {
             poisoned: false,
             warming: None,
         });
+        if let Some(shard) = &mut self.shard {
+            self.subject.began(&mut shard.core, &shard.feed, shard.log.handle(), &self.world);
+        }
         self.check_all()
     }
 
-    fn lose_power(&mut self) {
+    /// The process is gone.
+    fn end(&mut self) {
         self.shard = None;
+        self.subject.ended();
+    }
+
+    fn lose_power(&mut self) {
+        self.end();
         self.tally.crashes += 1;
         self.world.crash();
         self.clear_faults();
     }
 
     fn kill(&mut self) {
-        self.shard = None;
+        self.end();
         self.tally.kills += 1;
         self.world.kill();
         self.clear_faults();

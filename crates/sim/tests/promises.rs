@@ -1,5 +1,5 @@
-//! A thousand lives and more, in four parts so that they run beside each other. A failure prints its seed:
-//! `cargo run -p sim -- 1 SEED` lives it again.
+//! Two thousand lives and more, in parts so that they run beside each other. A failure prints its seed, made small, and
+//! the command that lives it again: see docs/simulation.md.
 
 #![expect(
     clippy::panic,
@@ -8,18 +8,38 @@
     reason = "a test that fails must say why"
 )]
 
+use sim::classes::{Class, Classes};
+use sim::customers::Customers;
 use sim::ledger::Clients;
 use sim::people::Shoppers;
-use sim::scenario::{Scenario, Tally};
-use sim::subject::Subject;
+use sim::scenario::Tally;
+use sim::shrink::{Kind, STEPS};
 
-const STEPS: u32 = 160;
 const EVERYTHING: [&str; 8] =
     ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "quarantine", "followed item"];
 const WITHOUT_POISON: [&str; 7] =
     ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "followed item"];
+const OUTSIDE: [&str; 17] = [
+    "crash",
+    "kill",
+    "fault",
+    "checkpoint",
+    "duplicate",
+    "effect",
+    "followed item",
+    "gone follower",
+    "attempt",
+    "message received",
+    "message refused by a permit",
+    "message crossed on the wire",
+    "dead letter",
+    "arrival",
+    "purchase answered",
+    "permit held against a purchase",
+    "refused request",
+];
 
-fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
+fn live(kind: Kind, first: u64, count: u64, expected: &[&str]) {
     std::panic::set_hook(Box::new(|info| {
         // Poisonous records panic on purpose; everything else must be heard.
         if !info.to_string().contains("a poisonous record") {
@@ -28,13 +48,14 @@ fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
     }));
     let mut total = Tally::default();
     for seed in first..first + count {
-        match Scenario::<S>::new(seed).run(STEPS) {
+        match kind.live_or_shrink(seed, STEPS, Classes::default()) {
             Ok(tally) => total.add(&tally),
-            Err(error) => panic!("seed {seed}: {error:#}"),
+            Err(failure) => panic!("{failure}"),
         }
     }
-    println!("seeds {first}..{}: {total:?}", first + count);
+    println!("{} {first}..{}: {total:?}", kind.name, first + count);
     // A simulation in which nothing happens proves nothing.
+    let told = total.told;
     for (what, seen) in [
         ("crash", total.crashes),
         ("kill", total.kills),
@@ -44,6 +65,16 @@ fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
         ("effect", total.effects),
         ("quarantine", total.quarantined),
         ("followed item", total.followed),
+        ("gone follower", total.gone),
+        ("attempt", told.attempts),
+        ("message received", told.received),
+        ("message refused by a permit", told.refused),
+        ("message crossed on the wire", told.crossed),
+        ("dead letter", told.dead),
+        ("arrival", told.arrived),
+        ("purchase answered", told.purchases),
+        ("permit held against a purchase", told.judged),
+        ("refused request", told.refusals),
     ] {
         assert!(seen > 0 || !expected.contains(&what), "not one {what} in {count} lives");
     }
@@ -51,27 +82,67 @@ fn live<S: Subject>(first: u64, count: u64, expected: &[&str]) {
 
 #[test]
 fn promises_hold_in_lives_1_to_400() {
-    live::<Clients>(1, 400, &EVERYTHING);
+    live(Kind::of::<Clients>(), 1, 400, &EVERYTHING);
 }
 
 #[test]
 fn promises_hold_in_lives_401_to_800() {
-    live::<Clients>(401, 400, &EVERYTHING);
+    live(Kind::of::<Clients>(), 401, 400, &EVERYTHING);
 }
 
 #[test]
 fn promises_hold_in_lives_801_to_1200() {
-    live::<Clients>(801, 400, &EVERYTHING);
+    live(Kind::of::<Clients>(), 801, 400, &EVERYTHING);
 }
 
 /// Lives that once broke a promise. 100706: a row was read ahead as it had been before it was changed, written and
 /// evicted.
 #[test]
 fn promises_hold_in_lives_that_broke_them_once() {
-    live::<Clients>(100_706, 1, &[]);
+    live(Kind::of::<Clients>(), 100_706, 1, &[]);
 }
 
 #[test]
 fn promises_hold_in_150_lives_of_people() {
-    live::<Shoppers>(1, 150, &WITHOUT_POISON);
+    live(Kind::of::<Shoppers>(), 1, 150, &WITHOUT_POISON);
+}
+
+#[test]
+fn promises_hold_in_lives_1_to_350_of_customers() {
+    live(Kind::of::<Customers>(), 1, 350, &OUTSIDE);
+}
+
+#[test]
+fn promises_hold_in_lives_351_to_700_of_customers() {
+    live(Kind::of::<Customers>(), 351, 350, &OUTSIDE);
+}
+
+/// The same seed gives the same life, network and lanes included; and another seed another one.
+#[test]
+fn a_seed_gives_one_life() {
+    for kind in Kind::all() {
+        let digests = |seed: u64| {
+            let tally =
+                kind.live(seed, STEPS, Classes::default()).unwrap_or_else(|error| panic!("{error:#}"));
+            (tally.trace, tally.told)
+        };
+        for seed in 1..=12 {
+            assert_eq!(digests(seed), digests(seed), "{} {seed}", kind.name);
+        }
+        assert_ne!(digests(1).0, digests(2).0, "{}", kind.name);
+    }
+}
+
+/// Each class of trouble can be left out of a life.
+#[test]
+fn a_life_without_trouble_has_none() {
+    for kind in Kind::all() {
+        let without = Classes::default().others();
+        let tally = kind.live(3, STEPS, without).unwrap_or_else(|error| panic!("{error:#}"));
+        assert_eq!((tally.crashes, tally.kills, tally.starts), (0, 0, 2), "{}", kind.name);
+        for (class, name) in Class::ALL {
+            assert_eq!(Classes::parse(name), Some(Classes::default().with(class)));
+        }
+    }
+    assert_eq!(Classes::parse("power, nonsense"), None);
 }

@@ -118,7 +118,9 @@ struct Received {
     presented_key: Option<String>,
     reserved: Reserved,
     drop_it: bool,
-    /// The key was in an address that anybody may see, so that even a server's is only a claim.
+    /// It was spelled as the address of an image.
+    is_image: bool,
+    /// It came as only pages send, with the key in an address that anybody may see: whatever key it is, it is a claim.
     is_public: bool,
     /// Its length as it was sent.
     sent_bytes: usize,
@@ -146,6 +148,7 @@ async fn receive(
             presented_key: None,
             reserved,
             drop_it: true,
+            is_image: false,
             is_public: true,
             sent_bytes: 0,
             trace: None,
@@ -156,9 +159,10 @@ async fn receive(
         route::known_key(settings, presented)?;
     }
     let bytes_max = settings.limits.body_bytes_max;
-    let is_public = matches!(route, Route::Pixel(_));
-    let gzip = !is_public && is_gzip(&head.headers)?;
-    let sent = if is_public {
+    let is_image = matches!(route, Route::Pixel(_));
+    let is_public = is_image || route == Route::Beacon;
+    let gzip = !is_image && is_gzip(&head.headers)?;
+    let sent = if is_image {
         body::drain(incoming).await;
         let spelled = pixel::body(head.uri.query().unwrap_or_default())?;
         reserved.grow_to(spelled.len())?;
@@ -169,7 +173,16 @@ async fn receive(
     let sent_bytes = sent.len();
     let plain = if gzip { body::gunzip(&sent, bytes_max, &mut reserved)? } else { sent };
     let presented_key = presented_key.map(|key| key.into_owned());
-    Ok(Received { plain, presented_key, reserved, drop_it: false, is_public, sent_bytes, trace: None })
+    Ok(Received {
+        plain,
+        presented_key,
+        reserved,
+        drop_it: false,
+        is_image,
+        is_public,
+        sent_bytes,
+        trace: None,
+    })
 }
 
 /// Turns the body into records, hands them to the sink and waits for its word.
@@ -188,8 +201,8 @@ async fn take(
     let (word, verdict) = oneshot::channel();
     let completions = Arc::clone(completions);
     let tell = move |told| completions.leave(word, told);
-    let count = submit(shared, settings, call, head, peer, received, tell)?;
-    if count == 0 {
+    let Submitted { records, quarantined } = submit(shared, settings, call, head, peer, received, tell)?;
+    if records == 0 {
         // The rules of the key kept all of it out: there is nothing to wait for.
         shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
         return Ok(reply::success());
@@ -197,7 +210,8 @@ async fn take(
     match timeout(shared.options.answer_timeout, verdict).await {
         Ok(Ok(Ok(()))) => {
             shared.counters.accepted_requests.fetch_add(1, Ordering::Relaxed);
-            shared.counters.accepted_events.fetch_add(u64::from(count), Ordering::Relaxed);
+            shared.counters.accepted_events.fetch_add(u64::from(records - quarantined), Ordering::Relaxed);
+            shared.counters.quarantined_events.fetch_add(u64::from(quarantined), Ordering::Relaxed);
             Ok(reply::success())
         }
         Ok(Ok(Err(refused))) => Err(Refusal::of_sink(&refused)),
@@ -211,8 +225,15 @@ async fn take(
     }
 }
 
-/// The part without waiting: nothing borrowed from the body outlives it. Returns how many events the sink was given; with
-/// none, nobody will tell.
+/// What the sink was given; with no records, nobody will tell.
+#[derive(Default)]
+struct Submitted {
+    records: u32,
+    /// Those that are events in quarantine.
+    quarantined: u32,
+}
+
+/// The part without waiting: nothing borrowed from the body outlives it.
 fn submit(
     shared: &Shared,
     settings: &DoorSettings,
@@ -221,8 +242,8 @@ fn submit(
     peer: SocketAddr,
     received: Received,
     tell: impl FnOnce(Verdict) + Send + 'static,
-) -> Result<u32, Refusal> {
-    let Received { plain, presented_key, mut reserved, is_public, trace, .. } = received;
+) -> Result<Submitted, Refusal> {
+    let Received { plain, presented_key, mut reserved, is_image, is_public, trace, .. } = received;
     let by_head = presented_key.is_some();
     let envelope =
         Envelope::read(&plain, call, &settings.limits).map_err(|error| Refusal::of_wire(&error, !by_head))?;
@@ -240,7 +261,7 @@ fn submit(
     };
     if let Some(rules) = settings.rules.get(&key.number) {
         let (gate, events) = (&shared.gate, envelope.events_count());
-        gate.admit(key.number, rules, &head.headers, is_public, events, sender.received_at)?;
+        gate.admit(key.number, rules, &head.headers, is_image, events, sender.received_at)?;
     }
     let encoding = Encoding { keys: &shared.door.keys, settings, fresh: &*shared.door.fresh };
     let encoded = encoding
@@ -248,7 +269,7 @@ fn submit(
         .map_err(|error| Refusal::of_wire(&error, envelope.write_key().is_some()))?;
     drop(envelope);
     drop(plain);
-    let count = encoded.count;
+    let (count, quarantined) = (encoded.count, encoded.quarantined);
     if encoded.off_plan > 0 {
         shared.counters.off_plan_events.fetch_add(u64::from(encoded.off_plan), Ordering::Relaxed);
     }
@@ -257,7 +278,7 @@ fn submit(
         shared.gate.remember(key.number, sender.received_at, encoded.set_aside);
     }
     if count == 0 {
-        return Ok(0);
+        return Ok(Submitted::default());
     }
     reserved.grow_to(encoded.records.len())?;
     let done: Done = Box::new(move |verdict| {
@@ -275,7 +296,7 @@ fn submit(
         None => sink.submit(encoded.records, count, done),
     };
     submitted.map_err(|error| Refusal::of_sink(&error))?;
-    Ok(count)
+    Ok(Submitted { records: count, quarantined })
 }
 
 fn log_time(headers: &HeaderMap) -> Option<Timestamp> {

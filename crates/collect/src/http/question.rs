@@ -87,7 +87,8 @@ fn segment_settings(
     Ok(text)
 }
 
-/// RudderStack's SDK sends to where its page says. A disabled key gets an answer that stops it without retries.
+/// RudderStack's SDKs send to where their page or app says. A disabled key gets an answer that stops them without
+/// retries. Those for phones read nothing that lacks a member which they know.
 fn rudder_settings(settings: &DoorSettings, request: &Request<Incoming>) -> Result<String, Refusal> {
     let presented = route::presented_key(Route::RudderSettings, request.uri(), request.headers())?;
     let key = presented.or_else(|| route::query_key(request.uri())).ok_or_else(route::missing_key)?;
@@ -97,7 +98,10 @@ fn rudder_settings(settings: &DoorSettings, request: &Request<Incoming>) -> Resu
     write_text(&mut text, &key);
     text.push_str(r#","workspaceId":"throughline","enabled":"#);
     text.push_str(if enabled { "true" } else { "false" });
-    text.push_str(r#","config":{},"destinations":[]}}"#);
+    text.push_str(
+        r#","config":{"statsCollection":{"errors":{"enabled":false},"metrics":{"enabled":false}}},"#,
+    );
+    text.push_str(r#""destinations":[],"updatedAt":"1970-01-01T00:00:00.000Z"}}"#);
     Ok(text)
 }
 

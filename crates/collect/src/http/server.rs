@@ -142,6 +142,8 @@ pub struct Counters {
     pub rate_limited_requests: AtomicU64,
     /// Events that the rules of their key kept out, under an answer of 200.
     pub set_aside_events: AtomicU64,
+    /// Events that the plan of their key put in quarantine.
+    pub quarantined_events: AtomicU64,
     /// Accepted events that are not as the plan of their key says.
     pub off_plan_events: AtomicU64,
     /// Connections that were turned away.

@@ -92,6 +92,13 @@ impl fmt::Display for Violation {
     }
 }
 
+impl Violation {
+    /// Where it is, e.g. `properties.order_id`.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
 impl Schema {
     /// Compiles a schema.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {

@@ -11,9 +11,10 @@ use crate::wire::goods;
 use crate::wire::identify;
 use crate::wire::item::Item;
 use crate::wire::problem::{Problem, WireError};
-use model::event::{Consent, Event, EventKind};
+use model::event::{Event, EventKind};
 use model::id::Timestamp;
 use model::normalise::trimmed;
+use model::quarantine::Quarantined;
 use model::record::{RecordKind, encode_record};
 use model::seal::Keys;
 use std::borrow::Cow;
@@ -25,6 +26,9 @@ use std::net::IpAddr;
 const ROOM_BYTES: usize = 256;
 /// The longest `User-Agent` header that is kept, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 512;
+
+/// The word for an event that the rules of its key do not list.
+pub(crate) const EVENT_NOT_LISTED: &str = "event_not_listed";
 
 /// Who sent a request, and when it came.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +62,10 @@ pub struct Encoded {
     pub count: u32,
     /// Events that the rules of the key keep out: they are none of the records.
     pub set_aside: Vec<SetAside>,
-    /// Events among the records that are not as the key's plan says.
+    /// Events among the records that are not as the key's plan says, and count all the same.
     pub off_plan: u32,
+    /// Records that are events in quarantine.
+    pub quarantined: u32,
 }
 
 /// An event that a rule of its key keeps out.
@@ -69,7 +75,7 @@ pub struct SetAside {
     pub name: String,
     /// Its id, if it had one.
     pub message_id: String,
-    /// A stable word: `event_not_listed` or `off_plan`.
+    /// A stable word: `event_not_listed`, `unplanned` or `off_plan`.
     pub code: &'static str,
     /// What the rule does not like; no value of the event is repeated.
     pub reason: String,
@@ -94,12 +100,18 @@ impl Encoding<'_> {
             self.encode_item(envelope, item, sender, &seen, &mut scratch)
                 .map_err(|error| envelope.name_item(error, index))?;
             // Judged last: what is wrong with an event is said whether or not it is wanted.
-            if let Some(rules) = rules
-                && !encoded.keeps(rules, item, path_kind(envelope).or(item.kind))
-            {
-                continue;
+            let verdict = match rules {
+                Some(rules) => encoded.judge(rules, item, path_kind(envelope).or(item.kind)),
+                None => Verdict::Count,
+            };
+            match verdict {
+                Verdict::Count => encode_record(&mut encoded.records, RecordKind::EVENT, &scratch),
+                Verdict::Drop => continue,
+                Verdict::Quarantine(judgement) => {
+                    self.quarantine(&judgement, sender, &scratch, &mut encoded.records);
+                    encoded.quarantined += 1;
+                }
             }
-            encode_record(&mut encoded.records, RecordKind::EVENT, &scratch);
             encoded.count += 1;
             let max = self.settings.limits.records_bytes_max;
             if encoded.records.len() > max {
@@ -107,6 +119,23 @@ impl Encoding<'_> {
             }
         }
         Ok(encoded)
+    }
+
+    /// The event goes into the log where it would have gone, as a record that counts for nobody.
+    fn quarantine(&self, judgement: &Judgement, sender: &Sender<'_>, event: &[u8], records: &mut Vec<u8>) {
+        let bounds = self.settings.quarantine;
+        let quarantined = Quarantined {
+            received_at: sender.received_at,
+            rows_max: bounds.rows_max,
+            kept_s: bounds.kept_s,
+            code: judgement.code,
+            place: &judgement.place,
+            reason: &judgement.reason,
+            event,
+        };
+        let mut body = Vec::with_capacity(event.len() + ROOM_BYTES);
+        quarantined.encode(&mut body);
+        encode_record(records, RecordKind::QUARANTINED, &body);
     }
 
     fn encode_item(
@@ -153,13 +182,17 @@ impl Encoding<'_> {
         let currency = goods::currency(&item.properties, self.settings.default_currency.0);
         let order = if is_track { goods::order(name, &item.properties, message_id, currency)? } else { None };
         let products = if is_track { goods::products(name, &item.properties, currency)? } else { Vec::new() };
-        let consent = context.consent.iter();
         // RudderStack's SDKs put the traits of an identify into its context.
         let traits = match (kind, item.traits.raw) {
             (EventKind::Identify, "") => context.traits.raw,
             (_, raw) => raw,
         };
         let from_server = sender.key.kind == WriteKeyKind::Server;
+        let occurred_at = instant::occurred_at(
+            sender.received_at,
+            item.sent_at.or(envelope.sent_at),
+            item.original_timestamp.or(item.timestamp),
+        );
         let event = Event {
             kind,
             source: sender.key.number,
@@ -167,16 +200,12 @@ impl Encoding<'_> {
             value_counts: from_server || sender.key.value_counts,
             dedup_key: self.keys.message(sender.key.number, message_id),
             message_id,
-            occurred_at: instant::occurred_at(
-                sender.received_at,
-                item.sent_at.or(envelope.sent_at),
-                item.original_timestamp.or(item.timestamp),
-            ),
+            occurred_at,
             name,
             identifiers: found.borrowed(),
             order,
             products,
-            consent: consent.map(|(category, granted)| Consent { category, granted: *granted }).collect(),
+            consent: context.consents(),
             traits: traits.as_bytes(),
             properties: item.properties.raw.as_bytes(),
             context: stored_context.as_bytes(),
@@ -186,11 +215,18 @@ impl Encoding<'_> {
     }
 }
 
+/// What becomes of an event.
+enum Verdict {
+    Count,
+    Drop,
+    Quarantine(Judgement),
+}
+
 impl Encoded {
-    /// Whether the rules of the key let an event in. What they do not like is written down.
-    fn keeps(&mut self, rules: &KeyRules, item: &Item<'_>, kind: Option<EventKind>) -> bool {
+    /// What the rules of the key make of an event. What they do not like is written down.
+    fn judge(&mut self, rules: &KeyRules, item: &Item<'_>, kind: Option<EventKind>) -> Verdict {
         if kind != Some(EventKind::Track) {
-            return true;
+            return Verdict::Count;
         }
         let name = item.called(EventKind::Track);
         let set_aside = |code, reason| SetAside {
@@ -201,20 +237,21 @@ impl Encoded {
         };
         if !rules.events.is_empty() && !rules.events.contains(name) {
             let reason = "the rules of the write key do not list this event".to_owned();
-            self.set_aside.push(set_aside("event_not_listed", reason));
-            return false;
+            self.set_aside.push(set_aside(EVENT_NOT_LISTED, reason));
+            return Verdict::Drop;
         }
         let judgement = rules.plan.as_ref().and_then(|plan| plan.judge(name, item.properties.raw));
         match judgement {
-            None => true,
+            None => Verdict::Count,
             Some(Judgement { fate: Fate::Allow, .. }) => {
                 self.off_plan += 1;
-                true
+                Verdict::Count
             }
-            Some(Judgement { fate: Fate::Block, reason }) => {
-                self.set_aside.push(set_aside("off_plan", reason));
-                false
+            Some(Judgement { fate: Fate::Block, code, reason, .. }) => {
+                self.set_aside.push(set_aside(code, reason));
+                Verdict::Drop
             }
+            Some(judgement) => Verdict::Quarantine(judgement),
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use crate::json::{JsonError, Reader, Value};
 use crate::wire::problem::{Problem, WireError};
-use model::event::MAX_PRODUCTS;
+use model::event::{Consent, MAX_PRODUCTS};
 use model::normalise::trimmed;
 use std::borrow::Cow;
 
 /// Text, borrowed from the body unless it held escapes.
 pub(crate) type Text<'a> = Cow<'a, str>;
 
-/// The most consent categories of one event.
+/// The most consent categories of one event, in either of the two forms.
 const MAX_CONSENT_CATEGORIES: usize = 64;
 /// The most entries of `context.externalIds` that are looked at.
 const MAX_EXTERNAL_IDS: usize = 32;
@@ -68,7 +68,9 @@ pub(crate) struct Context<'a> {
     /// Type and id of each external id.
     pub(crate) external_ids: Vec<(Text<'a>, Text<'a>)>,
     /// Category and whether it was granted.
-    pub(crate) consent: Vec<(Text<'a>, bool)>,
+    consent: Vec<(Text<'a>, bool)>,
+    /// The same, in RudderStack's form.
+    managed_consent: Vec<(Text<'a>, bool)>,
     pub(crate) has_ip: bool,
     pub(crate) has_user_agent: bool,
     pub(crate) has_integrations: bool,
@@ -227,8 +229,10 @@ impl<'a> Context<'a> {
         match key {
             "traits" => self.traits = Traits::read(reader, "context.traits")?,
             "device" if reader.peek() == b'{' => self.take_device(reader)?,
-            "externalIds" if reader.peek() == b'[' => self.take_external_ids(reader)?,
+            // The second is RudderStack's spelling.
+            "externalIds" | "externalId" if reader.peek() == b'[' => self.take_external_ids(reader)?,
             "consent" if reader.peek() == b'{' => self.take_consent(reader)?,
+            "consentManagement" if reader.peek() == b'{' => self.take_managed_consent(reader)?,
             "ip" => self.has_ip = loose_text(reader)?.is_some(),
             "userAgent" => self.has_user_agent = loose_text(reader)?.is_some(),
             "integrations" => {
@@ -292,16 +296,62 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Only true and false are an answer. A dropped "no" would be a wrong "yes", so too many are refused.
+    /// Only true and false are an answer.
     fn take_category(&mut self, reader: &mut Reader<'a>, category: &str) -> Result<(), WireError> {
         let Value::Bool(granted) = reader.value()? else {
             return Ok(());
         };
-        if self.consent.len() == MAX_CONSENT_CATEGORIES {
-            let problem = Problem::TooMany { max: MAX_CONSENT_CATEGORIES };
-            return Err(problem.of("context.consent.categoryPreferences"));
-        }
-        self.consent.push((Cow::Owned(category.to_owned()), granted));
+        add_consent(
+            &mut self.consent,
+            Cow::Owned(category.to_owned()),
+            granted,
+            "consent.categoryPreferences",
+        )
+    }
+
+    /// RudderStack's form: a list of what was allowed and one of what was denied.
+    fn take_managed_consent(&mut self, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        self.managed_consent.clear();
+        reader.object(|reader, key| {
+            let granted = key == "allowedConsentIds";
+            if (!granted && key != "deniedConsentIds") || reader.peek() != b'[' {
+                reader.skip()?;
+                return Ok(());
+            }
+            self.managed_consent.retain(|(_, before)| *before != granted);
+            reader.array(|reader| match loose_text(reader)? {
+                Some(category) => {
+                    add_consent(&mut self.managed_consent, category, granted, "consentManagement")
+                }
+                None => Ok(()),
+            })?;
+            Ok::<(), WireError>(())
+        })?;
         Ok(())
     }
+
+    /// What was said about each category. Of two words about one in the same event, the denial counts.
+    pub(crate) fn consents(&self) -> Vec<Consent<'_>> {
+        let all = || self.consent.iter().chain(&self.managed_consent);
+        let is_denied = |category: &str| all().any(|(other, granted)| !granted && other == category);
+        all()
+            .filter(|(category, granted)| !granted || !is_denied(category))
+            .map(|(category, granted)| Consent { category, granted: *granted })
+            .collect()
+    }
+}
+
+/// A dropped "no" would be a wrong "yes", so too many are refused.
+fn add_consent<'a>(
+    said: &mut Vec<(Text<'a>, bool)>,
+    category: Text<'a>,
+    granted: bool,
+    field: &str,
+) -> Result<(), WireError> {
+    if said.len() == MAX_CONSENT_CATEGORIES {
+        let problem = Problem::TooMany { max: MAX_CONSENT_CATEGORIES };
+        return Err(problem.of(&format!("context.{field}")));
+    }
+    said.push((category, granted));
+    Ok(())
 }

@@ -99,7 +99,9 @@ impl<'a> Item<'a> {
             EventKind::Alias => ("previousId", &self.previous_id, "name the id that userId replaces"),
             EventKind::Identify | EventKind::Page | EventKind::Screen => ("name", &self.name, ""),
         };
-        if needed.is_none() && !advice.is_empty() {
+        // Who was not known before is aliased without a previous id by Segment's SDK for Swift: it is the anonymous one.
+        let stands_in = kind == EventKind::Alias && self.anonymous_id.is_some();
+        if needed.is_none() && !advice.is_empty() && !stands_in {
             return Err(Problem::Missing { advice }.of(field));
         }
         if needed.as_ref().is_some_and(|text| text.len() > MAX_NAME_BYTES) {

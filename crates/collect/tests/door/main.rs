@@ -12,4 +12,5 @@ mod meaning;
 mod mutations;
 mod questions;
 mod rules;
+mod spellings;
 mod support;

@@ -35,7 +35,7 @@ fn special_settings() -> DoorSettings {
 }
 
 /// One event through the door; what does it mean?
-fn check(item: Value, expected: &str) {
+pub(crate) fn check(item: Value, expected: &str) {
     let body = json!({ "batch": [item] }).to_string();
     let encoded = encode(body.as_bytes(), Call::Batch, "WK", &special_settings());
     let meant = encoded.map(|encoded| summaries(&encoded.records, encoded.count).join("\n"));
@@ -374,6 +374,8 @@ fn name() -> impl Strategy<Value = String> {
         "externalIds",
         "consent",
         "categoryPreferences",
+        "consentManagement",
+        "deniedConsentIds",
         "ip",
         "userAgent",
         "batch",

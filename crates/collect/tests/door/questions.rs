@@ -42,21 +42,35 @@ fn only_a_trusted_proxy_says_https() {
 }
 
 #[test]
-fn rudder_js_learns_that_it_may_send() {
+fn sdks_of_rudderstack_learn_that_they_may_send() {
     let door = door(|_, _| {});
     let query = "/sourceConfig/?p=npm&v=3.34.1&build=legacy&writeKey=PUBLIC";
     for (path, headers, enabled) in [
         (query, vec![], true),
         ("/sourceConfig", vec![("Authorization", "Basic UFVCTElDOg==")], true),
+        (
+            "/sourceConfig?p=android&v=1.4.0&writeKey=PUBLIC&bv=34",
+            vec![("Content-Type", "application/json")],
+            true,
+        ),
+        (
+            "/sourceConfig?bv=18.1&p=swift&v=1.3.1&writeKey=PUBLIC",
+            vec![("Content-Type", "application/json")],
+            true,
+        ),
         ("/sourceConfig/?writeKey=OFF", vec![], false),
     ] {
         let answer = ask(&door, &get(path, &headers));
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         let source = serde_json::from_str::<Value>(&answer.body).unwrap()["source"].take();
         assert_eq!(source["enabled"], enabled);
-        assert!(
-            source["id"].is_string() && source["config"] == json!({}) && source["destinations"] == json!([])
-        );
+        // Those for phones (rudder-sdk-kotlin 1.4, rudder-sdk-swift 1.3) read nothing where one of these is missing.
+        for member in ["id", "name", "writeKey", "workspaceId", "updatedAt"] {
+            assert!(source[member].is_string(), "{member}: {source}");
+        }
+        let off = json!({"enabled": false});
+        assert_eq!(source["config"], json!({"statsCollection": {"errors": off, "metrics": off}}));
+        assert_eq!(source["destinations"], json!([]));
     }
     for (path, code) in
         [("/sourceConfig/", "missing_write_key"), ("/sourceConfig/?writeKey=XXX", "unknown_write_key")]

@@ -1,8 +1,15 @@
 //! What the rules of a write key keep out: pages, names, numbers, shapes.
 
-use crate::support::{Answer, NOW, TestDoor, ask, door, request};
+use crate::support::{Answer, NOW, TestDoor, ask, ask_head, door, keys, request};
+use collect::mend::Mapping;
 use collect::plan::Plan;
 use collect::rules::{KeyRules, Rate};
+use collect::wire::Encoding;
+use model::event::Event;
+use model::id::Position;
+use model::quarantine::Quarantined;
+use model::record::{RecordKind, decode_records};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -159,4 +166,175 @@ fn a_plan_blocks_or_counts() {
             assert_eq!(kept_out.event.reason, "properties.order_id must be string");
         }
     }
+}
+
+/// The records that the door handed over since the last call.
+fn records(door: &TestDoor) -> Vec<(RecordKind, Vec<u8>)> {
+    let submissions = std::mem::take(&mut *door.memory.submissions.lock().unwrap());
+    let all = submissions.iter().flat_map(|(records, count)| {
+        let read: Vec<_> = decode_records(records, Position(0), NOW).map(|record| record.unwrap()).collect();
+        assert_eq!(read.len(), *count as usize);
+        read.into_iter().map(|record| (record.kind, record.body.to_vec())).collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+/// Whichever way an event comes in, the plan makes the same of it, and a beacon or an image is a browser's word under any key.
+#[test]
+fn a_plan_means_the_same_at_every_way_in() {
+    let event = r#""event":"E","userId":"u","messageId":"m","properties":{"sku":1}"#;
+    let one = format!("{{{event}}}");
+    let many = format!(r#"{{"batch":[{{"type":"track",{event}}}]}}"#);
+    let image = "/pixel/v1/track?writeKey=KEY&event=E&userId=u&messageId=m&properties.sku=1";
+    let ways: [(&str, &str, &str, bool); 6] = [
+        ("POST", "/v1/track", &one, false),
+        ("POST", "/v1/batch", &many, false),
+        ("POST", "/v1/import", &many, false),
+        ("POST", "/v1/b", &many, false),
+        ("POST", "/beacon/v1/batch?writeKey=KEY", &many, true),
+        ("GET", image, "", true),
+    ];
+    // The image's sku is a text; the plan wants what none of them is.
+    let plan = |fate: &str| {
+        let plan = json!({"otherwise": fate, "events": {"E": {"properties": {"sku": {"type": "boolean"}}}}});
+        Some(Arc::new(Plan::read(&plan.to_string()).unwrap()))
+    };
+    for (key, number) in [("WK", 1), ("PUBLIC", 2)] {
+        for (fate, kind) in [
+            ("allow", Some(RecordKind::EVENT)),
+            ("block", None),
+            ("quarantine", Some(RecordKind::QUARANTINED)),
+        ] {
+            let door = door(|_, settings| {
+                let rules = KeyRules { plan: plan(fate), ..KeyRules::default() };
+                settings.rules.insert(number, Arc::new(rules));
+            });
+            for (method, path, body, is_claim) in ways {
+                let basic = if key == "WK" { "Basic V0s6" } else { "Basic UFVCTElDOg==" };
+                let headers =
+                    [("Authorization", basic), ("Content-Type", "text/plain"), ("Connection", "close")];
+                let sent = request(method, &path.replace("KEY", key), &headers, body.as_bytes());
+                let head = ask_head(&door, &sent);
+                let case = format!("{key} {fate} {path}");
+                assert!(head.starts_with("HTTP/1.1 200"), "{case}: {head}");
+                let found = records(&door);
+                assert_eq!(
+                    found.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+                    Vec::from_iter(kind),
+                    "{case}"
+                );
+                let Some((kind, body)) = found.first() else { continue };
+                let held = (*kind == RecordKind::QUARANTINED).then(|| Quarantined::decode(body).unwrap());
+                let event = Event::decode(held.map_or(body, |held| held.event)).unwrap();
+                assert_eq!(event.from_server, key == "WK" && !is_claim, "{case}");
+                assert_eq!(event.value_counts, event.from_server, "{case}");
+                if let Some(held) = held {
+                    assert_eq!((held.code, held.place), ("off_plan", "properties.sku"), "{case}");
+                    assert_eq!(held.reason, "properties.sku must be boolean", "{case}");
+                    assert_eq!(
+                        (held.received_at, held.rows_max, held.kept_s),
+                        (NOW, 100_000, 2_592_000),
+                        "{case}"
+                    );
+                }
+            }
+            let counters = door.open.counters();
+            let count = |fate_now: &str| if fate == fate_now { ways.len() as u64 } else { 0 };
+            assert_eq!(
+                counters.quarantined_events.load(Ordering::Relaxed),
+                count("quarantine"),
+                "{key} {fate}"
+            );
+            assert_eq!(counters.set_aside_events.load(Ordering::Relaxed), count("block"), "{key} {fate}");
+            assert_eq!(counters.accepted_events.load(Ordering::Relaxed), count("allow"), "{key} {fate}");
+        }
+    }
+}
+
+/// What becomes of an event of the quarantine that is sent again, under a mapping and the rules of that moment.
+#[test]
+fn an_event_that_is_sent_again_is_judged_anew() {
+    let plan = json!({"unplanned": "quarantine", "otherwise": "quarantine", "events": {"Order Completed": {
+        "required": ["order_id"], "properties": {"order_id": {"type": "string"}, "total": {"type": "number"}}}}});
+    let rules = |plan: &Value| KeyRules {
+        plan: Some(Arc::new(Plan::read(&plan.to_string()).unwrap())),
+        ..KeyRules::default()
+    };
+    let door = door(|_, settings| {
+        settings.rules.insert(1, Arc::new(rules(&plan)));
+        settings.rules.insert(2, Arc::new(rules(&plan)));
+    });
+    let sent = r#"{"event":"order done","userId":"u","anonymousId":"a","messageId":"m","timestamp":"2026-11-20T00:00:00Z",
+        "properties":{"orderId":77,"total":"20.00","currency":"EUR"},"context":{"traits":{"email":"u@example.com"}}}"#;
+    for basic in ["Basic V0s6", "Basic UFVCTElDOg=="] {
+        let answer = ask(&door, &request("POST", "/v1/track", &[("Authorization", basic)], sent.as_bytes()));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let held: Vec<_> = records(&door).into_iter().map(|(_, body)| body).collect();
+    let mend = json!([{"rename_event": "Order Completed"}, {"rename": {"from": "/orderId", "to": "/order_id"}},
+        {"cast": {"at": "/order_id", "to": "string"}}, {"cast": {"at": "/total", "to": "number"}}]);
+    let half =
+        json!([{"rename_event": "Order Completed"}, {"rename": {"from": "/orderId", "to": "/order_id"}}]);
+    let wrong = json!([{"set": {"at": "/total/cents", "value": 1}}]);
+    let table: [(usize, &Value, Result<(), (&str, &str)>); 5] = [
+        (0, &mend, Ok(())),
+        (1, &mend, Ok(())),
+        (0, &half, Err(("off_plan", "properties.order_id"))),
+        (0, &json!([]), Err(("unplanned", ""))),
+        (0, &wrong, Err(("mapping_failed", "/total/cents"))),
+    ];
+    let settings = (*door.settings.load()).clone();
+    let keys = keys();
+    for (which, mapping, expected) in table {
+        let held = Quarantined::decode(&held[which]).unwrap();
+        let stored = Event::decode(held.event).unwrap();
+        let encoding = Encoding { keys: &keys, settings: &settings, fresh: &|| [0; 16] };
+        let again = encoding.again(&stored, held.received_at, &Mapping::read(mapping).unwrap());
+        let outcome = again.event.as_ref().map(|_| ()).map_err(|stays| (stays.code, stays.place.as_str()));
+        assert_eq!(outcome, expected, "{mapping}");
+        let Ok(bytes) = &again.event else { continue };
+        let event = Event::decode(bytes).unwrap();
+        assert_eq!(
+            again.properties, r#"{"total":20.00,"currency":"EUR","order_id":"77"}"#,
+            "spelled as it was"
+        );
+        let order = event.order.unwrap();
+        assert_eq!((order.order_id, order.value_minor, &order.currency), ("77", 2_000, b"EUR"));
+        assert_eq!((event.message_id, event.dedup_key), ("m", stored.dedup_key));
+        assert_eq!((event.occurred_at, event.source), (stored.occurred_at, stored.source));
+        let who =
+            |event: &Event<'_>| event.identifiers.as_slice().iter().map(|one| one.key).collect::<Vec<_>>();
+        assert_eq!((who(&event).len(), who(&event)), (3, who(&stored)), "user, address and browser");
+        assert_eq!(
+            (event.from_server, event.value_counts),
+            (which == 0, which == 0),
+            "a browser's word stays a claim"
+        );
+    }
+    // The rules are those of now: the key may be another one, and may be disabled.
+    let held = Quarantined::decode(&held[0]).unwrap();
+    let stored = Event::decode(held.event).unwrap();
+    let judged = |change: &dyn Fn(&mut collect::settings::DoorSettings)| {
+        let mut settings = settings.clone();
+        change(&mut settings);
+        let encoding = Encoding { keys: &keys, settings: &settings, fresh: &|| [0; 16] };
+        encoding.again(&stored, held.received_at, &Mapping::default()).event.map_err(|stays| stays.code)
+    };
+    assert!(judged(&|settings| drop(settings.rules.remove(&1))).is_ok(), "no plan, no objection");
+    let allows = json!({"unplanned": "allow"});
+    assert!(judged(&|settings| drop(settings.rules.insert(1, Arc::new(rules(&allows))))).is_ok());
+    let blocks = json!({"unplanned": "block"});
+    assert_eq!(
+        judged(&|settings| drop(settings.rules.insert(1, Arc::new(rules(&blocks))))),
+        Err("unplanned")
+    );
+    let lists = KeyRules { events: ["A".to_owned()].into(), ..KeyRules::default() };
+    assert_eq!(
+        judged(&|settings| drop(settings.rules.insert(1, Arc::new(lists.clone())))),
+        Err("event_not_listed")
+    );
+    let disable = |settings: &mut collect::settings::DoorSettings| {
+        settings.write_keys.values_mut().filter(|key| key.number == 1).for_each(|key| key.enabled = false);
+    };
+    assert_eq!(judged(&disable), Err("source_disabled"));
 }

@@ -289,6 +289,7 @@ pub(crate) fn metrics(context: Arc<Context>, _: Call) -> Answering {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
         }
         super::write_keys::write_metrics(&context, &mut text);
+        crate::quarantine::write_metrics(&context, &mut text);
         crate::deliver::write_metrics(&context, &mut text);
         crate::line::write_metrics(&context, &mut text);
         crate::telemetry::write_metrics(&context, &mut text);

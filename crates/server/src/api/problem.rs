@@ -21,6 +21,7 @@ pub(crate) enum Code {
     NoSuchWriteKey,
     NoSuchToken,
     NoSuchDefinition,
+    NoSuchEvent,
     BadDefinition,
     MethodNotAllowed,
     RequestTimeout,
@@ -50,6 +51,7 @@ impl Code {
         Self::NoSuchWriteKey,
         Self::NoSuchToken,
         Self::NoSuchDefinition,
+        Self::NoSuchEvent,
         Self::BadDefinition,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -96,6 +98,7 @@ impl Code {
             }
             Self::NoSuchWriteKey => ("no_such_write_key", 404, "No write key has this number."),
             Self::NoSuchToken => ("no_such_token", 404, "No token has this number, or it was revoked."),
+            Self::NoSuchEvent => ("no_such_event", 404, "No event in quarantine has this number."),
             Self::NoSuchDefinition => ("no_such_definition", 404, "No audience or feature has this name."),
             Self::BadDefinition => (
                 "bad_definition",

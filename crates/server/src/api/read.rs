@@ -94,7 +94,7 @@ pub(crate) fn shown_identifiers(
 
 fn identifier(read: &IdentifierRead, keys: &Keys, settings: &Settings, clear: bool) -> IdentifierShown {
     let rule = settings.identity.kinds.iter().find(|rule| rule.kind == read.kind.0);
-    let (value, masked) = value(read, keys, clear);
+    let (value, masked) = shown_value(read.kind, read.node, &read.value, keys, clear);
     IdentifierShown {
         r#type: rule.map_or_else(|| format!("type_{}", read.kind.0), |rule| rule.name.clone()),
         value,
@@ -107,19 +107,25 @@ fn identifier(read: &IdentifierRead, keys: &Keys, settings: &Settings, clear: bo
     }
 }
 
-fn value(read: &IdentifierRead, keys: &Keys, clear: bool) -> (Option<String>, bool) {
-    if read.value.is_empty() {
+/// The value of an identifier, and whether it is masked.
+pub(crate) fn shown_value(
+    kind: IdentifierKind,
+    key: Key,
+    value: &[u8],
+    keys: &Keys,
+    clear: bool,
+) -> (Option<String>, bool) {
+    if value.is_empty() {
         return (None, false);
     }
-    if !read.kind.is_sealed() {
-        return (Some(String::from_utf8_lossy(&read.value).into_owned()), false);
+    if !kind.is_sealed() {
+        return (Some(String::from_utf8_lossy(value).into_owned()), false);
     }
     // A value that does not open stays hidden: the profile is of more use than an error.
-    let opened =
-        keys.open_identifier(read.node, &read.value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let opened = keys.open_identifier(key, value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match opened {
         Some(text) if clear => (Some(text), false),
-        Some(text) => (Some(masked(read.kind, &text)), true),
+        Some(text) => (Some(masked(kind, &text)), true),
         None => (None, true),
     }
 }

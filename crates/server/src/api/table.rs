@@ -19,6 +19,10 @@ use crate::line::{
     types::{LineChanged, LineRules, LineShown},
 };
 use crate::page;
+use crate::quarantine::{
+    self,
+    types::{HeldDiscarded, HeldEvent, HeldList, HeldResent, HeldSelection},
+};
 use serde_json::Value;
 
 /// Every route of both listeners, in the order of the documentation.
@@ -27,6 +31,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(feed_routes());
     all.extend(settings_routes());
     all.extend(write_key_rules_routes());
+    all.extend(quarantine_routes());
     all.extend(rules_routes());
     all.extend(definition_routes());
     all.extend(feature_routes());
@@ -453,12 +458,65 @@ fn write_key_rules_routes() -> Vec<Route> {
             ..POST
         },
         Route {
-            path: "/admin/v1/quarantine",
+            path: "/admin/v1/set-aside",
             operation: "listSetAside",
-            about: "Events that the rules of write keys kept out lately, and why.",
+            about: "Events that the rules of write keys kept out lately without their content, and why.",
             answer: Answer::Json(200, SetAsideList::shape),
-            handle: write_keys::quarantine,
+            handle: write_keys::set_aside,
             ..BASE
+        },
+    ]
+}
+
+fn quarantine_routes() -> Vec<Route> {
+    const PATH: &str = "/admin/v1/quarantine";
+    vec![
+        Route {
+            path: PATH,
+            operation: "listQuarantine",
+            about: "Events that tracking plans keep in quarantine, the newest first, and for which reasons. No content.",
+            query: &[
+                ("write_key", "Only events of the write key with this number."),
+                ("event", "Only events of this name."),
+                ("code", "Only events with this code."),
+                ("before", "Only events with a lower number: `next` of the answer before."),
+                ("limit", "How many, 1 to 1,000; 100 if left out."),
+            ],
+            answer: Answer::Json(200, HeldList::shape),
+            handle: quarantine::list,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/quarantine/{id}",
+            operation: "getQuarantined",
+            about: "One event in quarantine with what it says. Every read is written to the audit log.",
+            answer: Answer::Json(200, HeldEvent::shape),
+            problems: &[Code::BadId, Code::NoSuchEvent, Code::Internal],
+            handle: quarantine::get,
+            ..BASE
+        },
+        Route {
+            path: "/admin/v1/quarantine/resend",
+            operation: "resendQuarantined",
+            about: "Mends events and sends them, judged by the rules that their key has now; what does not fit stays. A call \
+                    may be repeated: nothing is sent twice.",
+            command: false,
+            body: Some(HeldSelection::shape),
+            answer: Answer::Json(200, HeldResent::shape),
+            problems: &[Code::BadValue, Code::Internal],
+            handle: quarantine::resend,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/quarantine/discard",
+            operation: "discardQuarantined",
+            about: "Takes events out of quarantine without sending them. A call may be repeated.",
+            command: false,
+            body: Some(HeldSelection::shape),
+            answer: Answer::Json(200, HeldDiscarded::shape),
+            problems: &[Code::BadValue],
+            handle: quarantine::discard,
+            ..POST
         },
     ]
 }

@@ -32,7 +32,7 @@ wire! {
         events_per_s: Option<u32>,
         /// Events that may come at once after a pause; if left out, what may come in ten seconds.
         burst_events: Option<u32>,
-        /// The tracking plan: {"unplanned": "allow" or "block", "otherwise": "allow" or "block", "events": {"Order Completed": a JSON Schema of its properties}}.
+        /// The tracking plan: {"unplanned": FATE, "otherwise": FATE, "events": {"Order Completed": a JSON Schema of its properties}, "fates": {"Order Completed": FATE}}, where a fate is "allow", "block" or "quarantine". What is left out allows.
         plan: Option<Value>,
     }
 
@@ -46,7 +46,7 @@ wire! {
         event: String,
         /// Its messageId; empty if it had none.
         message_id: String,
-        /// event_not_listed or off_plan.
+        /// event_not_listed, unplanned or off_plan.
         code: String,
         /// What the rule does not like, with the place; values are not repeated.
         reason: String,
@@ -85,7 +85,7 @@ pub(crate) fn set_rules(context: Arc<Context>, call: Call) -> Answering {
     })
 }
 
-pub(crate) fn quarantine(context: Arc<Context>, _: Call) -> Answering {
+pub(crate) fn set_aside(context: Arc<Context>, _: Call) -> Answering {
     Box::pin(async move {
         let kept_out = context.door.get().map(OpenDoor::kept_out).unwrap_or_default();
         let shown = kept_out.into_iter().map(|kept_out| SetAsideShown {

@@ -270,6 +270,16 @@ fn doors() -> Vec<KeyDoc> {
              `/analytics.js/v1/KEY/NAME`; read at the start. Empty: there are none."
         ),
         key!(
+            ingest.quarantine_events_max,
+            1..=1_000_000,
+            "Events that tracking plans keep in quarantine; beyond it the oldest go. It holds from the next one that comes."
+        ),
+        key!(
+            ingest.quarantine_days,
+            1..=3_650,
+            "How long an event stays in quarantine; it needs the log to reach back as far."
+        ),
+        key!(
             private.body_bytes_max,
             KIB..=64 * MIB,
             "Bytes of one request body of the admin and profile listeners."

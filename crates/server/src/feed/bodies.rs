@@ -2,7 +2,7 @@
 
 use eventlog::{LogError, LogHandle, LogReader};
 use model::id::Position;
-use model::record::{RecordKind, decode_records};
+use model::record::decode_records;
 use std::collections::VecDeque;
 
 /// Records that are read over to get to the next event; beyond it the log is asked anew.
@@ -67,7 +67,7 @@ impl Events {
                 continue;
             }
             for record in decode_records(&frame.body, frame.first, frame.received_at).flatten() {
-                if record.position >= position && record.kind == RecordKind::EVENT {
+                if record.position >= position && record.kind.is_event() {
                     self.frame.push_back((record.position, record.body.to_vec()));
                 }
             }

@@ -293,13 +293,14 @@ fn operations(context: &Context) -> Operations {
         failed_attempts,
         dead_letters: status.delivery.dead_letters,
         records_skipped: status.skipped,
+        quarantined_events: context.engine.view().held_counts().held,
         refused_requests: status.refused_requests,
         lag_ms,
     }
 }
 
 /// A value of a query with its percent signs resolved; one that is no text stays as it is.
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

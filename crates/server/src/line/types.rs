@@ -192,6 +192,8 @@ wire! {
         dead_letters: u64,
         /// Records that had to be put aside.
         records_skipped: u64,
+        /// Events that tracking plans keep in quarantine and that wait for somebody.
+        quarantined_events: u64,
         /// Requests that were wrong.
         refused_requests: u64,
         /// How far behind each destination is, in milliseconds: how late it hears of a purchase. Our own decisions are never behind.

@@ -3,7 +3,7 @@
 use crate::calendar;
 use crate::config::Private;
 use model::id::{Key, public_id};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -57,15 +57,39 @@ impl AuditLog {
         clear: bool,
     ) -> io::Result<()> {
         let at_us = calendar::now_us();
-        let mut line = json!({
+        let line = json!({
             "at": calendar::iso(at_us),
             "action": "profile_read",
             "token": token_name,
             "token_number": token_number,
             "profile": public_id("prf", profile),
             "sealed_values_shown": clear,
-        })
-        .to_string();
+        });
+        self.append(at_us, &line)
+    }
+
+    /// The same of an event in quarantine.
+    pub(crate) fn quarantined(
+        &self,
+        token_name: &str,
+        token_number: u32,
+        number: u64,
+        clear: bool,
+    ) -> io::Result<()> {
+        let at_us = calendar::now_us();
+        let line = json!({
+            "at": calendar::iso(at_us),
+            "action": "quarantined_event_read",
+            "token": token_name,
+            "token_number": token_number,
+            "event": number,
+            "sealed_values_shown": clear,
+        });
+        self.append(at_us, &line)
+    }
+
+    fn append(&self, at_us: i64, line: &Value) -> io::Result<()> {
+        let mut line = line.to_string();
         line.push('\n');
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.bytes >= self.file_bytes_max {

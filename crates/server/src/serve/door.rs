@@ -9,7 +9,8 @@ use collect::http::{
 use collect::plan::Plan;
 use collect::rules::{KeyRules as DoorRules, Rate};
 use collect::settings::{
-    DefaultCurrency, DoorSettings, IdentitySettings, WriteKey as DoorKey, WriteKeyKind as DoorKind,
+    DefaultCurrency, DoorSettings, IdentitySettings, QuarantineBounds, WriteKey as DoorKey,
+    WriteKeyKind as DoorKind,
 };
 use collect::sink::{Done, Sink, SinkError};
 use engage::{Engage, KeyRules, Settings, WriteKeyKind};
@@ -207,6 +208,10 @@ fn door_settings(settings: &Settings, context: &Context, known: &DoorSettings) -
         identity: IdentitySettings { external_kinds: external_kinds.collect() },
         default_country: PhoneCountry::find(&ingest.default_country),
         default_currency: currency.map(DefaultCurrency).unwrap_or_default(),
+        quarantine: QuarantineBounds {
+            rows_max: u32::try_from(ingest.quarantine_events_max).unwrap_or(u32::MAX),
+            kept_s: u32::try_from(ingest.quarantine_days.saturating_mul(24 * 3_600)).unwrap_or(u32::MAX),
+        },
         ..DoorSettings::default()
     }
 }

@@ -57,7 +57,7 @@ fn rules_of_a_key_hold_at_once_and_after_a_restart() {
     as_server(&shop, "track", &track("C"));
     let events = &profile(&shop, "user_id", "u")["events"];
     assert_eq!(events, 2, "A of the browser's key, C of the server's");
-    let listed = shop.admin("GET", "/admin/v1/quarantine", None).json();
+    let listed = shop.admin("GET", "/admin/v1/set-aside", None).json();
     let seen: Vec<_> = listed["set_aside"]
         .as_array()
         .unwrap()

@@ -43,14 +43,15 @@ impl<S: Subject> Scenario<S> {
         );
         let end = frames.last().map_or(Position(0), Frame::next);
         ensure!(end == applied, "the log ends at {end}, the state at {applied}");
-        let Explained { effects, feed, duplicates } = self.subject.check(&mut shard.core, &frames)?;
+        let explained = self.subject.check(&mut shard.core, &frames)?;
+        let Explained { effects, feed, duplicates } = &explained;
         // Promise 2: counted once.
         ensure!(
-            progress.duplicates == duplicates,
+            progress.duplicates == *duplicates,
             "{} duplicates, the log says {duplicates}",
             progress.duplicates
         );
-        self.tally.duplicates = duplicates;
+        self.tally.duplicates = *duplicates;
         // Promise 3: the same effects under the same ids.
         ensure!(
             progress.effects == effects.len() as u64,
@@ -60,10 +61,11 @@ impl<S: Subject> Scenario<S> {
         );
         self.tally.effects = progress.effects;
         for (id, kind, body) in effects {
-            let known = self.seen_effects.entry(id).or_insert_with(|| (kind, body.clone()));
-            ensure!(*known == (kind, body), "effect {id} is not what it was before");
+            let known = self.seen_effects.entry(*id).or_insert_with(|| (*kind, body.clone()));
+            ensure!((known.0, &known.1) == (*kind, body), "effect {id} is not what it was before");
         }
-        self.check_feed(&feed).context("the feed")?;
+        self.check_feed(feed).context("the feed")?;
+        self.explained = Some(explained);
         self.check_outbox()
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use super::Scenario;
+use crate::classes::Class;
 use crate::subject::Subject;
 use env::seeded::Faults;
 
@@ -9,11 +10,21 @@ impl<S: Subject> Scenario<S> {
     pub(super) fn set_a_fault(&mut self) {
         let within = 1 + self.seed.below(30);
         let mut faults = Faults::default();
-        match self.seed.below(5) {
-            0 | 1 => faults.power_off_at_write = Some(self.seed.below(within)),
-            2 => faults.fail_sync = Some(self.seed.below(within)),
-            3 => faults.fail_write = Some(self.seed.below(within)),
-            _ => faults.capacity_bytes = Some(4_096 + self.seed.below(40_000)),
+        let class = match self.seed.below(5) {
+            0 | 1 => Class::Power,
+            2 => Class::Sync,
+            3 => Class::Write,
+            _ => Class::Full,
+        };
+        let place = if class == Class::Full { self.seed.below(40_000) } else { self.seed.below(within) };
+        if self.without.has(class) {
+            return;
+        }
+        match class {
+            Class::Power => faults.power_off_at_write = Some(place),
+            Class::Sync => faults.fail_sync = Some(place),
+            Class::Write => faults.fail_write = Some(place),
+            _ => faults.capacity_bytes = Some(4_096 + place),
         }
         self.tally.faults += 1;
         self.faulty = true;

@@ -1,10 +1,11 @@
 //! What a shard does, one step at a time, in the order the seed chooses.
 
 use super::{Scenario, Shard};
-use crate::subject::Subject;
+use crate::classes::Class;
+use crate::subject::{Around, Subject};
 use anyhow::{Result, bail};
 use engine::EngineError;
-use engine::core::write_checkpoint;
+use engine::core::{FrameOutcome, write_checkpoint};
 use eventlog::{Frame, FrameDraft, Log};
 use model::id::{Position, Timestamp};
 use model::record::{RecordKind, encode_record};
@@ -12,6 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<S: Subject> Scenario<S> {
     pub(super) fn step(&mut self) -> Result<()> {
+        if S::ATTENDS && self.seed.one_in(3) {
+            return self.attend();
+        }
         match self.seed.below(100) {
             0..=23 => self.append(),
             24..=47 => self.apply_one(),
@@ -26,16 +30,29 @@ impl<S: Subject> Scenario<S> {
             85..=90 => self.move_clock(),
             91 | 92 => self.evict(),
             93 | 94 => self.set_a_fault_now(),
-            95 => {
+            95 if !self.without.has(Class::Kill) => {
                 self.kill();
                 Ok(())
             }
-            96 => {
+            96 if !self.without.has(Class::Power) => {
                 self.lose_power();
                 Ok(())
             }
+            95 | 96 => Ok(()),
             _ => self.check_some(),
         }
+    }
+
+    /// What is beyond the shard gets a turn.
+    fn attend(&mut self) -> Result<()> {
+        let faulty = self.faults_are_set();
+        let Some(shard) = &mut self.shard else { return Ok(()) };
+        let (core, world, seed) = (&mut shard.core, &self.world, &mut self.seed);
+        self.subject.attend(&mut Around { core, world, seed, faulty })?;
+        if self.world.is_off() {
+            self.lose_power();
+        }
+        Ok(())
     }
 
     fn set_a_fault_now(&mut self) -> Result<()> {
@@ -52,7 +69,9 @@ impl<S: Subject> Scenario<S> {
             1 => self.seed.below(90_000_000) as i64,
             _ => self.seed.below(2_000_000) as i64,
         };
-        self.world.advance(by_us);
+        if !self.without.has(Class::Clock) {
+            self.world.advance(by_us);
+        }
         Ok(())
     }
 
@@ -64,12 +83,12 @@ impl<S: Subject> Scenario<S> {
         }
         let count = 1 + self.seed.below(5) as u32;
         for _ in 0..count {
-            self.subject.message(&mut self.seed, &mut body);
+            self.subject.message(&mut self.seed, received_at, &mut body);
         }
         FrameDraft { received_at, control: false, count, body }
     }
 
-    fn append(&mut self) -> Result<()> {
+    pub(super) fn append(&mut self) -> Result<()> {
         let now = Timestamp(self.world.env().clock.now_us());
         let Some(shard) = &self.shard else { return Ok(()) };
         let received_at = now.max(shard.log.last_received_at());
@@ -119,13 +138,14 @@ impl<S: Subject> Scenario<S> {
         }
         let frame = shard.waiting.remove(0);
         match guarded(shard, &frame) {
-            Ok(Ok(())) => self.answered(&frame),
+            Ok(Ok(outcome)) => self.answered(&frame, &outcome),
             Ok(Err(error)) if self.world.is_off() || self.faults_are_set() => {
                 drop(error);
                 self.lose_power();
                 Ok(())
             }
             Ok(Err(error)) => bail!("applying failed without a fault: {error}"),
+            Err(position) if !S::PANICS => bail!("promise 10: applying {position} panicked"),
             Err(position) => {
                 // The process notes the position and stops, as the shell does.
                 let noted = position.0.to_le_bytes();
@@ -137,8 +157,9 @@ impl<S: Subject> Scenario<S> {
     }
 
     /// The callers get their 200.
-    fn answered(&mut self, frame: &Frame) -> Result<()> {
-        self.tally.acknowledged += self.subject.answered(frame)?;
+    fn answered(&mut self, frame: &Frame, outcome: &FrameOutcome) -> Result<()> {
+        let Some(shard) = &mut self.shard else { return Ok(()) };
+        self.tally.acknowledged += self.subject.answered(&mut shard.core, frame, outcome)?;
         self.answered = self.answered.max(frame.next());
         Ok(())
     }
@@ -268,7 +289,10 @@ impl<S: Subject> Scenario<S> {
 }
 
 /// Applies a frame; the outer error is the position of a panic.
-fn guarded<S: Subject>(shard: &mut Shard<S>, frame: &Frame) -> Result<Result<(), EngineError>, Position> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| shard.core.apply_frame(frame).map(|_| ())));
+fn guarded<S: Subject>(
+    shard: &mut Shard<S>,
+    frame: &Frame,
+) -> Result<Result<FrameOutcome, EngineError>, Position> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| shard.core.apply_frame(frame)));
     outcome.map_err(|_| shard.core.applying().unwrap_or_default())
 }

@@ -16,7 +16,7 @@ use model::event::Event;
 use model::feature::{FeatureId, Slot};
 use model::id::{Key, Position, Timestamp};
 use model::order::Reported;
-use model::record::{RecordKind, decode_records};
+use model::record::decode_records;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -240,7 +240,7 @@ impl Events {
             self.read_to = frame.first.plus(u64::from(frame.count));
             for record in decode_records(&frame.body, frame.first, frame.received_at) {
                 let record = record.map_err(|error| error.to_string())?;
-                if record.kind == RecordKind::EVENT {
+                if record.kind.is_event() {
                     self.frame.push_back((record.position, record.received_at, record.body.to_vec()));
                 }
             }

@@ -29,6 +29,9 @@ use model::seal::Keys;
 use requests::{GOODS, PEOPLE};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The kind of a message about an accepted event.
+const EVENT_ACCEPTED: u16 = 0;
+
 /// A purchase that was answered.
 #[derive(Clone, Copy, Debug)]
 struct Purchase {
@@ -52,6 +55,10 @@ pub struct Customers {
     /// Bodies of commands that must be refused.
     hostile: BTreeSet<Vec<u8>>,
     purchases: Vec<Purchase>,
+    /// How many records report an order: what is reported twice counts where it was reported first.
+    reports: BTreeMap<String, u32>,
+    /// Commands on their way: a crash leaves it open whether they were applied.
+    commands_pending: u32,
     setup: setup::Setup,
     outside: Outside,
     /// Where this destination is good all its life; `None` if none is.
@@ -89,6 +96,7 @@ impl Customers {
             let record = record?;
             if record.kind == RecordKind::COMMAND {
                 commanded = true;
+                self.commands_pending = self.commands_pending.saturating_sub(1);
                 if self.hostile.contains(record.body) {
                     let reply = outcome.replies.iter().find(|(at, _)| usize::try_from(*at) == Ok(index));
                     let reply = reply.map(|(_, reply)| Reply::decode(reply)).transpose()?;
@@ -106,6 +114,7 @@ impl Customers {
                 });
                 if let (true, true, Some(order), Some(buyer)) = (is_new, event.from_server, order, buyer)
                     && !self.undone.contains(order.order_id)
+                    && self.reports.get(order.order_id) == Some(&1)
                 {
                     let goods = event
                         .products
@@ -135,8 +144,19 @@ impl Customers {
     /// Promise 8: no permit is granted to tell somebody to buy who has bought, and it is noticed if that happens to
     /// somebody while a message to them is on the wire.
     fn judge_permits(&mut self, core: &mut Core<Engage>) -> Result<()> {
-        for decision in self.outside.books().take_decisions() {
+        let decisions = self.outside.books().take_decisions();
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let outbox = core.effects_after(None, usize::MAX).into_iter();
+        let erased: Vec<_> = outbox.filter(|issued| issued.effect.kind == ERASED).collect();
+        for decision in decisions {
             let parcel = &decision.parcel;
+            // What somebody did is told of nobody who was erased since, also where they have come back.
+            let gone = erased.iter().any(|one| one.effect.subject == parcel.subject && one.id > parcel.id);
+            if gone && parcel.kind == EVENT_ACCEPTED {
+                ensure!(!decision.granted, "promise 8: {} was permitted about an erased person", parcel.id);
+            }
             let is_about_a_cart = parcel.about == Some(setup::CART) && parcel.kind == AUDIENCE_ENTERED;
             if !is_about_a_cart || parcel.class != delivery::Class::Marketing {
                 continue;
@@ -283,6 +303,8 @@ impl Subject for Customers {
             undone: BTreeSet::new(),
             hostile: BTreeSet::new(),
             purchases: Vec::new(),
+            reports: BTreeMap::new(),
+            commands_pending: 0,
             outside: Outside::new(number, setup.names()),
             setup,
             living,
@@ -337,6 +359,9 @@ impl Subject for Customers {
     }
 
     fn began(&mut self, core: &mut Core<Engage>, feed: &Feed, log: LogHandle, world: &World) {
+        if std::mem::take(&mut self.commands_pending) > 0 {
+            self.purchases.clear();
+        }
         self.setup.look(&core.view());
         self.outside.process_began(core, feed, log, &self.keys, world);
     }

@@ -53,6 +53,11 @@ impl<S: Shard> LoopPermits<S> {
         };
         let Ok(Ok((Answer::Profile(read, _), _))) = answer else { return later() };
         let Some(read) = read else { return refused("erased") };
+        // Who was erased may have come back, under the same identifier and so as the same profile: what was said of them
+        // before is not about who they are now.
+        if read.identifiers.iter().all(|one| one.first_seen.position > parcel.id.position) {
+            return refused("erased");
+        }
         if let Some(reason) = platform.and_then(|platform| self.no_consent(platform, parcel, &read)) {
             return refused(reason);
         }

@@ -7,7 +7,7 @@ use collect::wire::{Call, Envelope, Sender};
 use engage::{Command, Draft, Operation, Parting, WhoToErase};
 use env::seeded::Seed;
 use model::audience::{DefinitionId, DefinitionKind};
-use model::event::{EventKind, IdentifierKind};
+use model::event::{Event, EventKind, IdentifierKind};
 use model::id::{Key, Timestamp};
 use model::record::{RecordKind, encode_record};
 use model::suppression::SuppressionSettings;
@@ -37,15 +37,22 @@ impl Customers {
         if seed.one_in(5) && !self.without.has(Class::Hostile) {
             let bent = bent(body.as_bytes(), seed);
             if let Some(record) = self.encoded(&bent, seed, now) {
-                self.sent.push(record.clone());
-                encode_record(out, RecordKind::EVENT, &record);
+                self.send(record, out);
                 return;
             }
         }
         if let Some(record) = self.encoded(body.as_bytes(), seed, now) {
-            self.sent.push(record.clone());
-            encode_record(out, RecordKind::EVENT, &record);
+            self.send(record, out);
         }
+    }
+
+    fn send(&mut self, record: Vec<u8>, out: &mut Vec<u8>) {
+        let event = Event::decode(&record).ok();
+        if let Some(order) = event.as_ref().and_then(|event| event.order) {
+            *self.reports.entry(order.order_id.to_owned()).or_default() += 1;
+        }
+        encode_record(out, RecordKind::EVENT, &record);
+        self.sent.push(record);
     }
 
     /// The record that a body becomes, or nothing where the door refuses it.
@@ -115,7 +122,7 @@ impl Customers {
                 put("previousId", Value::from(format!("a{}", seed.below(PEOPLE))));
             }
             2 => put("type", Value::from("page")),
-            3..7 => {
+            3 | 4 => {
                 put("type", Value::from("track"));
                 let refunds = seed.one_in(5) && self.orders > 0;
                 let (name, order) = if refunds {
@@ -160,6 +167,7 @@ impl Customers {
                 ..SuppressionSettings::default()
             }),
         };
+        self.commands_pending += 1;
         let is_hostile = seed.one_in(2);
         let mut body = Vec::new();
         if is_hostile && !self.without.has(Class::Hostile) {

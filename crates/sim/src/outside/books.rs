@@ -33,7 +33,8 @@ struct Book {
     /// Subjects with an attempt on the wire.
     flying: BTreeSet<(usize, Key)>,
     last: BTreeMap<(usize, Key), EffectId>,
-    refused: BTreeSet<(usize, EffectId)>,
+    /// What permits refused for good, and in which boot.
+    refused: BTreeMap<(usize, EffectId), u32>,
     resent: BTreeSet<(usize, EffectId)>,
     lost: BTreeMap<usize, Position>,
     decisions: Vec<Decision>,
@@ -124,7 +125,7 @@ impl Books {
     pub fn is_excused(&self, lane: usize, id: EffectId) -> bool {
         let book = self.lock();
         let lost = book.lost.get(&lane).is_some_and(|start| id.position < *start);
-        lost || book.refused.contains(&(lane, id))
+        lost || book.refused.contains_key(&(lane, id))
     }
 
     pub(super) fn lost(&self, destination: &str, start: Position) {
@@ -148,7 +149,10 @@ impl Books {
         book.note(&("permit", lane, parcel.id.position.0, parcel.id.ordinal, granted));
         match permit {
             Permit::Granted => *book.grants.entry((lane, parcel.id)).or_default() += 1,
-            Permit::Refused { .. } => drop(book.refused.insert((lane, parcel.id))),
+            Permit::Refused { .. } => {
+                let boot = book.boot;
+                book.refused.insert((lane, parcel.id), boot);
+            }
             Permit::Later { .. } => return,
         }
         if book.resent.contains(&(lane, parcel.id)) {
@@ -220,7 +224,8 @@ impl Book {
             Some(left) => *left -= 1,
             None => return Err("sent without a permit".to_owned()),
         }
-        if self.refused.contains(&key) {
+        // A crash may forget the refusal; then the same rule was asked again.
+        if self.refused.get(&key) == Some(&self.boot) && !self.resent.contains(&key) {
             return Err("sent although a permit refused it for good".to_owned());
         }
         if parcel.idempotency_key != id.to_string() {

@@ -1,7 +1,7 @@
-// What the SDKs for servers do when the door refuses, loses an answer or dies: `node retries.mjs THROUGHLINE PYTHON`.
+// What the SDKs for servers and phones do when the door refuses, loses an answer or dies: `node retries.mjs THROUGHLINE PYTHON`.
 // Each SDK sends to a real server through a gate; what the server counted must be every message, once.
 import { spawn } from 'node:child_process'
-import { Gate, lossAndDeath, pass, refuse, refuseTwice } from './support/gate.mjs'
+import { Gate, killAtEnd, killAtHalf, loseAnswer, lossAndDeath, pass, refuse, refuseTwice } from './support/gate.mjs'
 import { arrives, countedThrough, holds, runCases, same } from './support/report.mjs'
 import { Server } from './support/server.mjs'
 
@@ -97,9 +97,30 @@ const givesUp = (sdk) => withDoor(async (server, gate, env) => {
   return `after ${mostSent(gate)} attempts (${byDefault ? 'its default' : 'told 2 retries'})`
 })
 
-const failed = await runCases(sdks.flatMap((sdk) => [
+const PHONE_CALLS = ['alias', 'group g1', 'identify', 'screen Main', 'track Application Opened', 'track Order Completed']
+
+/** What an SDK for phones sends, which keeps each file until it hears of success: all trouble there is, and each once. */
+const phone = (name) => withDoor(async (server, gate, env) => {
+  const trouble = [refuse(429, 1), refuse(503), loseAnswer, killAtHalf, killAtEnd, pass, loseAnswer]
+  gate.plan = () => trouble.shift() ?? pass
+  await run('node', ['sdks/mobile.mjs', name], { ...env, WRITE_KEY: server.browserKey })
+  const counted = await arrives(gate, PHONE_CALLS)
+  holds('an app is never the word of the shop', counted.every((event) => !event.from_server))
+  same('all trouble was met', trouble.length, 0)
+  const ids = [['anonymous_id', 'an1'], ['user_id', 'u1'], ['email', 'a@b.c'], ['device_id', 'dev1']]
+  const people = await Promise.all(ids.map((id) => server.profile(...id)))
+  same('one person', new Set(people.map((one) => one?.id)).size, 1)
+  same('its order, whose value an app cannot vouch for', [people[0].orders, people[0].revenue], [1, []])
+  const managed = name.startsWith('rudder') ? { Advertising: false, Analytics: true } : { Advertising: false }
+  same('its consent', people[0].consent, managed)
+  holds('an alias unites nobody', (await server.profile('user_id', 'u2'))?.id !== people[0].id)
+  return `2 files, ${gate.requests.length} uploads, each event once, one person, consent kept`
+})
+const PHONES = ['segment kotlin', 'segment swift', 'rudder kotlin', 'rudder swift']
+
+const failed = await runCases([...PHONES.map((name) => [`${name} (as documented)`, phone(name)]), ...sdks.flatMap((sdk) => [
   [`${sdk.name}, 429 and 503`, refused(sdk)],
   [`${sdk.name}, an answer lost and the server killed`, killed(sdk)],
   [`${sdk.name}, gives up`, givesUp(sdk)],
-]), BESIDE)
+])], BESIDE)
 process.exit(failed === 0 ? 0 : 1)

@@ -10,16 +10,19 @@ const events = (shop) => shop.gate.requests.flatMap((one) => one.events)
 /** Every call there is: each arrives once, of one person, as a claim. */
 const calls = (mode) => async (shop) => {
   const id = mode.replaceAll(' ', '-')
-  const tab = await shop.visit(mode)
-  await tab.evaluate(([id, screens]) => {
-    const { analytics, options } = window.shop
+  // Each family says consent in its own form: with an event, or in what the SDK is loaded with.
+  const consentManagement = { enabled: true, provider: 'custom', allowedConsentIds: ['news'], deniedConsentIds: ['ads'] }
+  const tab = await shop.visit(mode, isNext(mode) ? {} : { options: { consentManagement } })
+  await tab.evaluate(([id, isNext]) => {
+    const { analytics } = window.shop
     analytics.setAnonymousId(`an-${id}`)
     analytics.page('Cat', 'Home')
     analytics.identify(`u-${id}`, { email: `${id}@Example.com` })
     analytics.track('Order Completed', { order_id: id, revenue: 19.99, currency: 'EUR', products: [{ product_id: 'p1' }] })
-    analytics.track('Declined', {}, options({ consent: { categoryPreferences: { ads: false } } }))
+    const consent = { categoryPreferences: { ads: false, news: true } }
+    analytics.track('Declined', {}, isNext ? { context: { consent } } : {})
     analytics.group('g1', { n: 1 })
-    if (screens) analytics.screen('S')
+    if (isNext) analytics.screen('S')
     analytics.alias(`u2-${id}`, `u-${id}`)
   }, [id, isNext(mode)])
   const expected = ['alias', 'group g1', 'identify', 'page Home', 'track Declined', 'track Order Completed']
@@ -28,7 +31,7 @@ const calls = (mode) => async (shop) => {
   const ids = [['anonymous_id', `an-${id}`], ['user_id', `u-${id}`], ['email', `${id}@example.com`]]
   const people = await Promise.all(ids.map((one) => shop.server.profile(...one)))
   same('one person', new Set(people.map((person) => person?.id)).size, 1)
-  same('its consent', people[0].consent, { ads: false })
+  same('its consent', people[0].consent, { ads: false, news: true })
   same('its order, whose value a browser cannot vouch for', [people[0].orders, people[0].revenue], [1, []])
   holds('an alias unites nobody', (await shop.server.profile('user_id', `u2-${id}`))?.id !== people[0].id)
   for (const { headers } of shop.gate.requests) same('the page is of another origin', headers.origin, shop.site.origin())

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 const START_MS = 30_000
 const PAUSE_MS = 100
 /** How long a test waits for something to arrive. Nothing is measured by it: it only ends a test that failed. */
-export const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 60_000
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 

@@ -1,7 +1,7 @@
 // One visitor of the shop: a browser's profile of its own, and a gate between the pages and the server.
 import { Gate } from './gate.mjs'
 
-const READY_MS = 20_000
+const READY_MS = 40_000
 
 export class Shop {
   /** What the pages wrote to their console, for a case that fails. */

@@ -40,7 +40,7 @@ const NEXT = (key, door, options) => `
 <script src="http://${door}/scripts/analytics.js"></script>
 <script>
   const analytics = AnalyticsNext.AnalyticsBrowser.load({ writeKey: '${key}', cdnURL: 'http://${door}' }, ${options})
-  window.shop = { ready: analytics.ready(), analytics, group: 'group', options: (context) => ({ context }) }
+  window.shop = { ready: analytics.ready(), analytics }
 </script>`
 
 // As Segment's own snippet does it: calls wait in an array until the script from /analytics.js/v1/KEY/ takes over.
@@ -60,7 +60,6 @@ const NEXT_SNIPPET = (key, door) => `
   window.shop = {
     get analytics() { return window.analytics },
     ready: new Promise((done) => { script.onload = () => window.analytics.ready(done) }),
-    options: (context) => ({ context }),
   }
 </script>`
 
@@ -71,7 +70,7 @@ const RUDDER = (key, door, options) => `
   analytics.load('${key}', 'http://${door}', {
     configUrl: 'http://${door}', polyfillIfRequired: false, logLevel: 'NONE', storage: { type: 'localStorage' }, ...${options},
   })
-  window.shop = { ready: new Promise((done) => analytics.ready(done)), analytics, options: (context) => ({ context }) }
+  window.shop = { ready: new Promise((done) => analytics.ready(done)), analytics }
 </script>`
 
 function page(query) {

@@ -20,5 +20,6 @@ mod server {
     mod operating;
     mod page;
     mod platforms;
+    mod quarantine;
     pub(crate) mod support;
 }

@@ -37,6 +37,7 @@ pub(crate) fn status_of(context: &Context) -> StatusShown {
         applied: status.applied.load(Relaxed),
         duplicates: status.duplicates.load(Relaxed),
         skipped: status.skipped.load(Relaxed),
+        quarantined_events: view.held_counts().held,
         profiles: view.counts().profiles,
         merges: view.counts().merges,
         suppressions_active: view.suppressed_profiles() as u64,

@@ -791,6 +791,8 @@ wire! {
         duplicates: u64,
         /// Records put aside because a rule failed on them.
         skipped: u64,
+        /// Events that tracking plans keep in quarantine.
+        quarantined_events: u64,
         /// People.
         profiles: u64,
         /// Profiles that became part of another.

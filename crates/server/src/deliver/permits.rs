@@ -5,8 +5,9 @@ use super::said::{self, EVENT_ACCEPTED};
 use super::shard::{Shard, Told};
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::{AUDIENCE_ENTERED, CONSENT_CHANGED};
-use engage::{Answer, Destination, DestinationKind, ProfileRead, Query};
+use engage::{Answer, Destination, DestinationKind, IdentifierRead, ProfileRead, Query};
 use model::audience::DefinitionId;
+use model::identity::profile_key;
 use model::suppression::Scope;
 use std::sync::Arc;
 
@@ -53,9 +54,12 @@ impl<S: Shard> LoopPermits<S> {
         };
         let Ok(Ok((Answer::Profile(read, _), _))) = answer else { return later() };
         let Some(read) = read else { return refused("erased") };
-        // Who was erased may have come back, under the same identifier and so as the same profile: what was said of them
-        // before is not about who they are now.
-        if read.identifiers.iter().all(|one| one.first_seen.position > parcel.id.position) {
+        // Who was erased may have come back under the same identifier, and so as the same profile, or as a part of another:
+        // what was said of them before is about nobody any more.
+        let is_theirs = |one: &IdentifierRead| {
+            one.first_seen.position <= parcel.id.position && profile_key(one.node) == parcel.subject
+        };
+        if !read.identifiers.iter().any(is_theirs) {
             return refused("erased");
         }
         if let Some(reason) = platform.and_then(|platform| self.no_consent(platform, parcel, &read)) {

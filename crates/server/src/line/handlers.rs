@@ -293,7 +293,7 @@ fn operations(context: &Context) -> Operations {
         failed_attempts,
         dead_letters: status.delivery.dead_letters,
         records_skipped: status.skipped,
-        quarantined_events: context.engine.view().held_counts().held,
+        quarantined_events: status.quarantined_events,
         refused_requests: status.refused_requests,
         lag_ms,
     }

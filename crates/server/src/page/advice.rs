@@ -64,6 +64,14 @@ fn of_server(seen: &Seen, all: &mut Vec<Advice>) {
         "They count as absent. The server's log names their positions: report them.",
     );
     say(
+        status.quarantined_events > 0,
+        format!(
+            "{} events are in quarantine: they are not as their tracking plan says",
+            total(status.quarantined_events)
+        ),
+        "Read why: throughline quarantine list; then mend and resend them, or discard them (docs/ingest.md).",
+    );
+    say(
         status.feed.gaps > 0,
         format!("the feed began anew {} times since the start", total(status.feed.gaps)),
         "Look at the disk. Followers have to take a snapshot (docs/feed.md).",

@@ -23,6 +23,7 @@ fn status() -> StatusShown {
         "applied",
         "duplicates",
         "skipped",
+        "quarantined_events",
         "profiles",
         "merges",
         "suppressions_active",
@@ -117,7 +118,7 @@ fn figures(minor: i64) -> Value {
 }
 
 fn line(by: Vec<Value>) -> LineShown {
-    let operations = json!({ "failed_attempts": 0, "dead_letters": 0, "records_skipped": 0, "refused_requests": 0, "lag_ms": {} });
+    let operations = json!({ "failed_attempts": 0, "dead_letters": 0, "records_skipped": 0, "quarantined_events": 0, "refused_requests": 0, "lag_ms": {} });
     serde_json::from_value(json!({
         "from": "", "to": "", "currency": "EUR", "position": 1, "settled_before": "", "total": figures(1_234_567),
         "by": by, "operations": operations,
@@ -214,6 +215,10 @@ fn a_page_without_trouble_says_so_and_one_with_trouble_says_what_to_do() {
     assert!(well.contains("The line is off") && well.contains("/admin/v1/settings/line"));
     let full = render::page(&overfull()).into_text();
     assert!(full.contains("takes no events") && !full.contains("Nothing is wrong"));
+    let mut kept = seen();
+    kept.status.quarantined_events = 3;
+    let kept = render::page(&kept).into_text();
+    assert!(kept.contains("something needs a look") && kept.contains("3 events are in quarantine"));
     let mut skipped = seen();
     skipped.status.skipped = 2;
     let skipped = render::page(&skipped).into_text();

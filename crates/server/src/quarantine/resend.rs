@@ -106,6 +106,8 @@ fn prepare(
             continue;
         };
         let again = encoding.again(&event, content.received_at, mapping);
+        // A mapping may make an event longer than it was.
+        bytes += content.event.len() + again.properties.len();
         if let Some(clear) = shown.filter(|_| prepared.tried.len() < TRIED_MAX) {
             prepared.tried.push(HeldTried {
                 id: row.number,
@@ -116,7 +118,6 @@ fn prepare(
                 after: object(again.properties.as_bytes(), clear),
             });
         }
-        bytes += content.event.len();
         match again.event {
             Ok(body) => {
                 encode_record(&mut prepared.records, RecordKind::RELEASED, &body);

@@ -259,9 +259,9 @@ impl View {
     }
 
     /// Every event in quarantine, the newest first, as long as `each` says that it wants more.
-    pub fn each_held(&self, mut each: impl FnMut(&Arc<HeldRow>) -> bool) {
+    pub fn each_held(&self, each: impl FnMut(&Arc<HeldRow>) -> bool) {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.values().rev().all(|row| each(row));
+        held.values().rev().all(each);
     }
 
     /// How many are in quarantine, and what became of the others.

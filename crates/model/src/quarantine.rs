@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn people_decide_and_devices_only_where_nobody_is_named() {
         let (person, device) = (IdentifierKind::USER_ID, IdentifierKind::ANONYMOUS_ID);
-        let table: [(&[(IdentifierKind, Key)], bool, bool); 3] = [
+        type Named<'a> = &'a [(IdentifierKind, Key)];
+        let table: [(Named<'_>, bool, bool); 3] = [
             (&[(person, Key(1)), (device, Key(2))], true, false),
             (&[(device, Key(2))], false, true),
             (&[], false, false),

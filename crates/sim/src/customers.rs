@@ -157,6 +157,10 @@ impl Customers {
             if gone && parcel.kind == EVENT_ACCEPTED {
                 ensure!(!decision.granted, "promise 8: {} was permitted about an erased person", parcel.id);
             }
+            if decision.reason.as_deref() == Some("erased") {
+                let somebody = erased.iter().any(|one| one.id > parcel.id);
+                ensure!(somebody, "promise 8: {} was refused, and nobody was erased since", parcel.id);
+            }
             let is_about_a_cart = parcel.about == Some(setup::CART) && parcel.kind == AUDIENCE_ENTERED;
             if !is_about_a_cart || parcel.class != delivery::Class::Marketing {
                 continue;

@@ -35,6 +35,8 @@ pub struct Reception {
     pub taken: bool,
     /// The receiver said that it keeps it, or another answer was taken for its own.
     pub promised: bool,
+    /// The client was told, in whole, that it may send it again.
+    pub denied: bool,
 }
 
 /// What happens on the wire later.
@@ -137,8 +139,14 @@ impl State {
                     && let Some(confused) = self.receptions.get_mut(waiting)
                 {
                     confused.promised = true;
+                    confused.denied |= manner::says_later(&bytes);
                 }
-                wire.push(&bytes);
+                if wire.push(&bytes)
+                    && manner::says_later(&bytes)
+                    && let Some(own) = self.receptions.get_mut(reception)
+                {
+                    own.denied = true;
+                }
             }
             Due::Close(wire) => self.wires.get_mut(&wire).into_iter().for_each(Wire::close),
             Due::Reset(wire) => self.wires.get_mut(&wire).into_iter().for_each(Wire::reset),
@@ -156,7 +164,14 @@ impl State {
             let promised = steps.iter().any(|step| step.says_yes());
             let reception = self.receptions.len();
             wire.waiting = Some(reception);
-            self.receptions.push(Reception { lane, id: request.id, body: request.body, taken, promised });
+            self.receptions.push(Reception {
+                lane,
+                id: request.id,
+                body: request.body,
+                taken,
+                promised,
+                denied: false,
+            });
             for step in steps {
                 let (delay_us, due) = match step {
                     manner::Step::Say(delay_us, bytes) => {

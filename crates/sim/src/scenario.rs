@@ -143,7 +143,7 @@ impl<S: Subject> Scenario<S> {
         let mut seed = Seed::new(number ^ 0x5EED);
         let options = OpenOptions {
             log: LogOptions {
-                segment_bytes: 2_048 + seed.below(6_000),
+                segment_bytes: 2_048 + seed.below(6_000) + if S::ATTENDS { 16_384 } else { 0 },
                 block_bytes: 600,
                 spare_segments: seed.below(2) as usize,
                 ..LogOptions::default()

@@ -19,7 +19,7 @@ const EVERYTHING: [&str; 8] =
     ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "quarantine", "followed item"];
 const WITHOUT_POISON: [&str; 7] =
     ["crash", "kill", "fault", "checkpoint", "duplicate", "effect", "followed item"];
-const OUTSIDE: [&str; 17] = [
+const OUTSIDE: [&str; 15] = [
     "crash",
     "kill",
     "fault",
@@ -27,11 +27,9 @@ const OUTSIDE: [&str; 17] = [
     "duplicate",
     "effect",
     "followed item",
-    "gone follower",
     "attempt",
     "message received",
     "message refused by a permit",
-    "message crossed on the wire",
     "dead letter",
     "arrival",
     "purchase answered",
@@ -81,18 +79,18 @@ fn live(kind: Kind, first: u64, count: u64, expected: &[&str]) {
 }
 
 #[test]
-fn promises_hold_in_lives_1_to_400() {
-    live(Kind::of::<Clients>(), 1, 400, &EVERYTHING);
+fn promises_hold_in_lives_1_to_600() {
+    live(Kind::of::<Clients>(), 1, 600, &EVERYTHING);
 }
 
 #[test]
-fn promises_hold_in_lives_401_to_800() {
-    live(Kind::of::<Clients>(), 401, 400, &EVERYTHING);
+fn promises_hold_in_lives_601_to_1200() {
+    live(Kind::of::<Clients>(), 601, 600, &EVERYTHING);
 }
 
 #[test]
-fn promises_hold_in_lives_801_to_1200() {
-    live(Kind::of::<Clients>(), 801, 400, &EVERYTHING);
+fn promises_hold_in_lives_1201_to_1800() {
+    live(Kind::of::<Clients>(), 1_201, 600, &EVERYTHING);
 }
 
 /// Lives that once broke a promise. 100706: a row was read ahead as it had been before it was changed, written and
@@ -107,14 +105,10 @@ fn promises_hold_in_150_lives_of_people() {
     live(Kind::of::<Shoppers>(), 1, 150, &WITHOUT_POISON);
 }
 
+/// Among them 23 and 30, in which a message about somebody who was erased and came back was permitted.
 #[test]
-fn promises_hold_in_lives_1_to_350_of_customers() {
-    live(Kind::of::<Customers>(), 1, 350, &OUTSIDE);
-}
-
-#[test]
-fn promises_hold_in_lives_351_to_700_of_customers() {
-    live(Kind::of::<Customers>(), 351, 350, &OUTSIDE);
+fn promises_hold_in_50_lives_of_customers() {
+    live(Kind::of::<Customers>(), 1, 50, &OUTSIDE);
 }
 
 /// The same seed gives the same life, network and lanes included; and another seed another one.

@@ -67,6 +67,7 @@ impl Encoding<'_> {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a number belongs to one key, whichever comes first")]
     fn judged(
         &self,
         stored: &Event<'_>,

@@ -276,7 +276,8 @@ fn an_event_that_is_sent_again_is_judged_anew() {
     let half =
         json!([{"rename_event": "Order Completed"}, {"rename": {"from": "/orderId", "to": "/order_id"}}]);
     let wrong = json!([{"set": {"at": "/total/cents", "value": 1}}]);
-    let table: [(usize, &Value, Result<(), (&str, &str)>); 5] = [
+    type Expected<'a> = Result<(), (&'a str, &'a str)>;
+    let table: [(usize, &Value, Expected<'_>); 5] = [
         (0, &mend, Ok(())),
         (1, &mend, Ok(())),
         (0, &half, Err(("off_plan", "properties.order_id"))),
@@ -334,7 +335,7 @@ fn an_event_that_is_sent_again_is_judged_anew() {
         Err("event_not_listed")
     );
     let disable = |settings: &mut collect::settings::DoorSettings| {
-        settings.write_keys.values_mut().filter(|key| key.number == 1).for_each(|key| key.enabled = false);
+        settings.write_keys.get_mut("WK").unwrap().enabled = false;
     };
     assert_eq!(judged(&disable), Err("source_disabled"));
 }

@@ -245,12 +245,12 @@ fn print_json(value: &Value) -> anyhow::Result<()> {
 }
 
 fn table(shown: &HeldList) -> String {
-    let mut text = format!("{:>10} {:<32} {}\n", "events", "event", "reason");
+    let mut text = format!("{:>10} {:<32} reason\n", "events", "event");
     for reason in &shown.reasons {
         let _ =
             writeln!(text, "{:>10} {:<32} {} ({})", reason.events, reason.event, reason.reason, reason.code);
     }
-    let _ = writeln!(text, "\n{:>10} {:<24} {:>9} {}", "id", "received", "write key", "event");
+    let _ = writeln!(text, "\n{:>10} {:<24} {:>9} event", "id", "received", "write key");
     for one in &shown.quarantined {
         let _ = writeln!(text, "{:>10} {:<24} {:>9} {}", one.id, one.received_at, one.write_key, one.event);
     }

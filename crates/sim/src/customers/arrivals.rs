@@ -5,10 +5,10 @@ use super::setup::{CART, Wish};
 use crate::subject::{Around, Explained};
 use anyhow::{Result, bail, ensure};
 use delivery::{DeadLetter, DeadReason};
-use engage::Engage;
 use engage::effect::{
     AUDIENCE_ENTERED, AUDIENCE_EXITED, Body, ERASED, MERGED, SUPPRESSION_ENDED, SUPPRESSION_STARTED,
 };
+use engage::{Engage, SendingClass};
 use engine::feed::{Item, What};
 use eventlog::Frame;
 use model::event::Event;
@@ -52,6 +52,8 @@ struct Had {
     body: Vec<u8>,
     taken: bool,
     promised: bool,
+    /// The client was told that it may send it again.
+    denied: bool,
 }
 
 impl Customers {
@@ -74,7 +76,7 @@ impl Customers {
             let wanted: BTreeMap<String, (&Item, &str)> = items
                 .filter_map(|item| Some((item.id.to_string(), (item, expected(wish, item, &names)?))))
                 .collect();
-            let had = self.had(lane, &wanted)?;
+            let had = self.had(lane, wish, &wanted)?;
             let letters: BTreeMap<EffectId, DeadReason> = dead
                 .iter()
                 .filter(|(place, _)| *place == lane)
@@ -88,14 +90,30 @@ impl Customers {
     }
 
     /// What a receiver got: nothing that the log does not explain, and under one key one message.
-    fn had(&self, lane: usize, wanted: &BTreeMap<String, (&Item, &str)>) -> Result<BTreeMap<String, Had>> {
+    fn had(
+        &self,
+        lane: usize,
+        wish: &Wish,
+        wanted: &BTreeMap<String, (&Item, &str)>,
+    ) -> Result<BTreeMap<String, Had>> {
         let mut all: BTreeMap<String, Had> = BTreeMap::new();
         let receptions = self.outside.network().receptions_from(0);
         for reception in receptions.into_iter().filter(|reception| reception.lane == lane) {
             let Some((item, name)) = wanted.get(&reception.id) else {
                 bail!("promise 8: {} arrived, which the log does not explain", reception.id);
             };
+            let is_first = !all.contains_key(&reception.id);
             let had = all.entry(reception.id.clone()).or_default();
+            // Better never than twice: only a clear "later" allows another attempt.
+            ensure!(
+                is_first
+                    || wish.class == SendingClass::Transactional
+                    || had.denied
+                    || self.outside.books().is_resent(lane, item.id),
+                "promise 8: {} is marketing and arrived again, although nobody knows what became of it",
+                reception.id
+            );
+            had.denied = reception.denied;
             if had.body.is_empty() {
                 let body: Value = serde_json::from_slice(&reception.body)?;
                 let fits = body["type"] == **name

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 /// How many of each there are.
-pub(super) const PEOPLE: u64 = 5;
+pub(super) const PEOPLE: u64 = 7;
 pub(super) const GOODS: [(&str, &str); 4] =
     [("boots", "shoes"), ("sandals", "shoes"), ("tent", "outdoor"), ("lamp", "outdoor")];
 

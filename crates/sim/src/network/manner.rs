@@ -49,6 +49,12 @@ impl Step {
     }
 }
 
+/// Whether these bytes are a whole answer that asks for another attempt.
+pub(super) fn says_later(bytes: &[u8]) -> bool {
+    let is_later = [b"HTTP/1.1 5", b"HTTP/1.1 4"].iter().any(|start| bytes.starts_with(*start));
+    is_later && bytes.ends_with(b"ok")
+}
+
 fn response(status: u16, headers: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Simulated\r\n{headers}content-length: 2\r\n\r\nok").into_bytes()
 }

@@ -40,11 +40,14 @@ impl Wire {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        if !self.closed && !self.broken {
+    /// Bytes reach the client. `false` if the connection is over.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        let is_open = !self.closed && !self.broken;
+        if is_open {
             self.outbound.extend(bytes);
             self.wake();
         }
+        is_open
     }
 
     pub(super) fn close(&mut self) {

@@ -13,6 +13,8 @@ pub struct Decision {
     pub parcel: Parcel,
     /// It was granted; or, of a look back, nothing crossed the attempt.
     pub granted: bool,
+    /// Why not, where a permit said so.
+    pub reason: Option<String>,
 }
 
 /// One attempt.
@@ -158,7 +160,16 @@ impl Books {
         if book.resent.contains(&(lane, parcel.id)) {
             return;
         }
-        book.decisions.push(Decision { parcel: parcel.clone(), granted });
+        let reason = match permit {
+            Permit::Refused { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        book.decisions.push(Decision { parcel: parcel.clone(), granted, reason });
+    }
+
+    /// Whether an operator sent a parcel again.
+    pub fn is_resent(&self, lane: usize, id: EffectId) -> bool {
+        self.lock().resent.contains(&(lane, id))
     }
 
     /// An attempt that has ended was looked back at.
@@ -169,7 +180,7 @@ impl Books {
         *book.crossed.entry(lane).or_default() += crossed;
         book.note(&("crossed", lane, crossed));
         if let [parcel] = parcels {
-            book.decisions.push(Decision { parcel: parcel.clone(), granted: crossed == 0 });
+            book.decisions.push(Decision { parcel: parcel.clone(), granted: crossed == 0, reason: None });
         }
     }
 

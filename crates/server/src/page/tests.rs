@@ -64,7 +64,9 @@ fn status() -> StatusShown {
     status["backfill"] = zeros(&["pending", "counts_from_position"]);
     status["delivery"] =
         zeros(&["destinations", "problems", "delivered", "waiting", "crossed", "dead_letters", "losses"]);
-    status["skipped"] = json!(0);
+    for name in ["skipped", "quarantined_events"] {
+        status[name] = json!(0);
+    }
     serde_json::from_value(status).unwrap()
 }
 

@@ -62,6 +62,8 @@ const livesOn = (mode) => async (shop) => {
   await sleep(500)
   release()
   await arrives(shop.gate, LINES)
+  // The feed may tell of events before the gate has heard the answer.
+  await until('every answer', () => shop.gate.requests.every((one) => one.outcome !== 'open'))
   for (const one of shop.gate.requests) same('the first attempt', one.outcome, 200)
   return 'the request lives on without its page'
 }

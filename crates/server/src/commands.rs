@@ -18,6 +18,7 @@ mod restore;
 mod serve;
 
 use crate::config::{ConfigError, Sources};
+use crate::http_client::{Client, Request};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -165,6 +166,25 @@ fn token(file: Option<&Path>) -> anyhow::Result<String> {
             .with_context(|| format!("no token: name a file with --token-file, or set {TOKEN_VARIABLE}"))?,
     };
     Ok(token.trim().to_owned())
+}
+
+/// Asks a server for something that it answers with JSON and 200; anything else is an error in its own words.
+fn ask<T: serde::de::DeserializeOwned>(
+    client: &mut Client,
+    method: &'static str,
+    path: &str,
+    body: &[u8],
+) -> anyhow::Result<T> {
+    let answer = client.send(Request { method, path, headers: &[], body })?;
+    if answer.status != 200 {
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        anyhow::bail!(
+            "the server answered {}: {}",
+            answer.status,
+            said["message"].as_str().unwrap_or("no reason")
+        );
+    }
+    serde_json::from_slice(&answer.body).context("the answer cannot be read")
 }
 
 /// Writes to standard output. A reader that has gone away is no failure of ours.

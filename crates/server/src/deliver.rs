@@ -12,6 +12,7 @@ mod erase;
 mod figures;
 mod handlers;
 mod lanes;
+pub(crate) mod list_types;
 mod lists;
 mod permits;
 mod platform;
@@ -33,7 +34,7 @@ pub(crate) use handlers::{
 };
 
 use crate::api::Context;
-use crate::api::types::{DeliveryStatus, ListWork};
+use crate::api::types::DeliveryStatus;
 use delivery::egress::{AllowRule, Egress, EgressError, EgressOptions, Network, SystemResolver};
 use delivery::{JournalKeys, LaneStatus, Runner};
 use engine::feed::Place;
@@ -84,7 +85,7 @@ struct Shared {
     erasing: erase::Erasing,
     withdrawing: withdraw::Withdrawing,
     /// The last work on the lists of a destination.
-    works: BTreeMap<String, ListWork>,
+    works: BTreeMap<String, list_types::ListWork>,
     /// Where lanes run.
     runtime: Option<tokio::runtime::Handle>,
     /// Times that a destination lost effects, because the feed began anew before they were read.

@@ -10,5 +10,5 @@ pub(crate) mod paths;
 pub(crate) mod types;
 
 use figures::total;
-pub(crate) use handlers::{By, Reading, get_settings, rate_nano, rate_text, read, set_settings, unescaped};
+pub(crate) use handlers::{By, Reading, get_settings, rate_nano, rate_text, read, set_settings};
 pub(crate) use metrics::write_metrics;

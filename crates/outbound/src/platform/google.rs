@@ -56,6 +56,10 @@ pub struct GoogleAccount {
     pub account_type: String,
 }
 
+fn default_token_url() -> String {
+    TOKEN_URL.to_owned()
+}
+
 fn default_account_type() -> String {
     "GOOGLE_ADS".to_owned()
 }

@@ -121,7 +121,12 @@ impl Call {
         self.captures.first().map_or("", String::as_str)
     }
 
-    /// The value of a parameter of the query. None of ours needs percent-decoding.
+    /// The value of a parameter of the query that may hold anything, with its percent signs resolved.
+    pub(crate) fn text_parameter(&self, name: &str) -> Option<String> {
+        self.parameter(name).map(unescaped)
+    }
+
+    /// The value of a parameter of the query as it is spelled.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
@@ -225,6 +230,29 @@ fn matches(template: &str, path: &str) -> Option<Vec<String>> {
     given.next().is_none().then_some(captures)
 }
 
+/// A value of a query with its percent signs resolved; one that is no text stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.get(..2).filter(|_| *first == b'%');
+        let value = escaped
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
+        match value {
+            Some(value) => {
+                bytes.push(value);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(if *first == b'+' { b' ' } else { *first });
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +269,13 @@ mod tests {
         ] {
             let expected = expected.map(|parts| parts.into_iter().map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(matches(template, path), expected, "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_resolved() {
+        for (text, expected) in [("a%3Ab", "a:b"), ("100%", "100%"), ("%zz+%41", "%zz A"), ("%ff", "%ff")] {
+            assert_eq!(unescaped(text), expected);
         }
     }
 }

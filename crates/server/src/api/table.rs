@@ -6,13 +6,14 @@ use super::shape::Shape;
 use super::types::{
     AudienceGiven, AudienceList, AudienceShown, Changed, DeadLetterIds, DeadLetterList, DeadLettersDone,
     DecideAnswer, DecideRequest, Defined, DestinationGiven, DestinationList, DestinationShown, Erased,
-    ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, ListGiven,
-    ListsShown, LookupRequest, Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList,
-    TokenMade, TokenNew, UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
+    ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, LookupRequest,
+    Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
+    UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::write_keys::{self, SetAsideList, WriteKeyRules};
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
 use crate::deliver;
+use crate::deliver::list_types::{ListGiven, ListsShown};
 use crate::feed::{self, FEED_ALL, FEED_FAMILY};
 use crate::line::{
     self,
@@ -323,7 +324,7 @@ fn dead_letter_routes() -> Vec<Route> {
             operation: "showLists",
             about: "The lists of an ad platform as it was told, and the last work on one of them.",
             answer: Answer::Json(200, ListsShown::shape),
-            problems: &[Code::NoSuchDefinition, Code::Conflict],
+            problems: &[Code::NoSuchDefinition, Code::Conflict, Code::Internal],
             handle: deliver::show_lists,
             ..BASE
         },
@@ -334,7 +335,7 @@ fn dead_letter_routes() -> Vec<Route> {
             command: false,
             body: Some(ListGiven::shape),
             answer: Answer::Json(200, ListsShown::shape),
-            problems: &[Code::NoSuchDefinition, Code::BadValue, Code::Conflict],
+            problems: &[Code::NoSuchDefinition, Code::BadValue, Code::Conflict, Code::Internal],
             handle: deliver::begin_list_work,
             ..POST
         },

@@ -1,17 +1,19 @@
 //! `throughline lists`: the lists of an ad platform, and work on one of them as a whole.
 
-use super::{print, token};
-use crate::api::types::{ListWork, ListsShown};
-use crate::http_client::{Client, Credential, Endpoint, Request};
-use anyhow::{Context as _, bail};
+use super::{ask, print, say, token};
+use crate::deliver::list_types::{ListWork, ListsShown};
+use crate::http_client::{Client, Credential, Endpoint};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often it is asked whether the work has ended.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is said how far the work is.
+const SAY_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum How {
@@ -55,7 +57,7 @@ pub(super) fn run(arguments: &ListsArguments) -> anyhow::Result<()> {
     let credential = Credential::Bearer(token(arguments.token_file.as_deref())?);
     let mut client = Client::new(Endpoint::parse(&arguments.admin)?, &credential);
     let path = format!("/admin/v1/destinations/{}/lists", arguments.destination);
-    let mut shown = match (&arguments.audience, arguments.how) {
+    let mut shown: ListsShown = match (&arguments.audience, arguments.how) {
         (Some(audience), Some(how)) => {
             let how = how.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
             let body = json!({ "audience": audience, "how": how }).to_string();
@@ -64,7 +66,12 @@ pub(super) fn run(arguments: &ListsArguments) -> anyhow::Result<()> {
         _ => ask(&mut client, "GET", &path, b"")?,
     };
     if arguments.how.is_some() {
-        while shown.work.as_ref().is_some_and(|work| work.ended_at.is_none()) {
+        let mut said = Instant::now();
+        while let Some(work) = shown.work.as_ref().filter(|work| work.ended_at.is_none()) {
+            if said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                say(&format!("… {} of about {} people looked at", work.looked_at, work.to_look_at));
+            }
             std::thread::sleep(ASK_EVERY);
             shown = ask(&mut client, "GET", &path, b"")?;
         }
@@ -83,15 +90,6 @@ pub(super) fn run(arguments: &ListsArguments) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn ask(client: &mut Client, method: &'static str, path: &str, body: &[u8]) -> anyhow::Result<ListsShown> {
-    let answer = client.send(Request { method, path, headers: &[], body })?;
-    if answer.status != 200 {
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        bail!("the server answered {}: {}", answer.status, said["message"].as_str().unwrap_or("no reason"));
-    }
-    serde_json::from_slice(&answer.body).context("the answer cannot be read")
 }
 
 fn table(shown: &ListsShown) -> String {

@@ -1,11 +1,10 @@
 //! `throughline quarantine`: events that tracking plans keep out, listed, shown, mended, sent again or discarded.
 
-use super::{print, token};
-use crate::http_client::{Client, Credential, Endpoint, Request};
+use super::{ask, print, say, token};
+use crate::http_client::{Client, Credential, Endpoint};
 use crate::quarantine::types::{HeldDiscarded, HeldList, HeldResent, HeldSelection};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -151,6 +150,7 @@ fn resend(client: &mut Client, mut selection: HeldSelection, json: bool) -> anyh
         if part.next.is_none() {
             break;
         }
+        say(&format!("… {} and {} that stay", whole.sent, whole.stayed.len()));
     }
     let stayed = whole.stayed.len();
     if json {
@@ -191,26 +191,13 @@ fn discard(client: &mut Client, mut selection: HeldSelection, json: bool) -> any
         if part.next.is_none() {
             break;
         }
+        say(&format!("… {discarded} discarded"));
     }
     if json {
         print_json(&serde_json::json!({ "discarded": discarded }))
     } else {
         print(&format!("{discarded} discarded\n"))
     }
-}
-
-fn ask<T: DeserializeOwned>(
-    client: &mut Client,
-    method: &'static str,
-    path: &str,
-    body: &[u8],
-) -> anyhow::Result<T> {
-    let answer = client.send(Request { method, path, headers: &[], body })?;
-    if answer.status != 200 {
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        bail!("the server answered {}: {}", answer.status, said["message"].as_str().unwrap_or("no reason"));
-    }
-    serde_json::from_slice(&answer.body).context("the answer cannot be read")
 }
 
 fn read_mapping(path: &Path) -> anyhow::Result<Value> {

@@ -5,8 +5,8 @@
 //! Who is in an audience is read from the last checkpoint, together with everybody whom the platform was told of; each
 //! is then asked of the loop as they are now, so that nobody who entered or left meanwhile is told of wrongly.
 
+use super::list_types::{ListGiven, ListShown, ListWork, ListsShown};
 use super::{Deliveries, said};
-use crate::api::types::{ListGiven, ListShown, ListWork, ListsShown};
 use crate::api::{Answering, Call, Code, Context, Problem, Reply as Answer, shown_identifiers};
 use crate::calendar::{iso, now_us};
 use delivery::Later;
@@ -62,7 +62,7 @@ pub(crate) fn shown(context: Arc<Context>, call: Call) -> Answering {
         let settings = context.engine.view().settings();
         let destination = super::handlers::named(&settings, &call)?;
         let audiences = opened(&context, &destination.name)?;
-        Answer::json(200, &all(&context, &destination.name, &audiences).await)
+        Answer::json(200, &all(&context, &destination.name, &audiences).await?)
     })
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn begin(context: Arc<Context>, call: Call) -> Answering {
         if watched.is_none() {
             context.deliveries.end_work(&destination.name, Err("delivery has not started".to_owned()));
         }
-        Answer::json(200, &all(&context, &destination.name, &audiences).await)
+        Answer::json(200, &all(&context, &destination.name, &audiences).await?)
     })
 }
 
@@ -124,11 +124,13 @@ async fn work(
         Err(error) => Err(error),
         Ok(candidates) => {
             let count = candidates.len() as u64;
+            context.deliveries.note_work(&destination.name, 0, count);
             let mut people = Members {
                 context: Arc::clone(&context),
                 destination: destination.clone(),
                 audience,
                 candidates: candidates.into_iter(),
+                looked_at: 0,
             };
             let done = match how {
                 How::Differences => audiences.resync(&name, false, position, &mut people).await,
@@ -184,6 +186,7 @@ struct Members {
     destination: Destination,
     audience: DefinitionId,
     candidates: std::collections::btree_set::IntoIter<Key>,
+    looked_at: u64,
 }
 
 impl Members {
@@ -195,6 +198,9 @@ impl Members {
             if keys.is_empty() {
                 break;
             }
+            self.looked_at += keys.len() as u64;
+            let left = self.candidates.len() as u64;
+            self.context.deliveries.note_work(&self.destination.name, self.looked_at, self.looked_at + left);
             let asked = keys.into_iter().map(|key| self.ask(key).map(|answer| (key, answer)));
             for asked in asked.collect::<Result<Vec<_>, String>>()? {
                 let (key, answer) = asked;
@@ -254,10 +260,16 @@ fn opened(context: &Context, name: &str) -> Result<Arc<Audiences>, Problem> {
     })
 }
 
-async fn all(context: &Context, destination: &str, audiences: &Audiences) -> ListsShown {
+async fn all(context: &Context, destination: &str, audiences: &Audiences) -> Result<ListsShown, Problem> {
     let mut lists = Vec::new();
     for audience in audiences.audiences() {
-        let summary = audiences.summary(audience).await.unwrap_or_default();
+        let summary = audiences.summary(audience).await.map_err(|error| {
+            tracing::error!(destination, audience, %error, "what a platform was told cannot be read");
+            Problem::new(
+                Code::Internal,
+                "what the platform was told cannot be read; the server's log says why",
+            )
+        })?;
         lists.push(ListShown {
             audience: audience.clone(),
             people: summary.people,
@@ -265,7 +277,7 @@ async fn all(context: &Context, destination: &str, audiences: &Audiences) -> Lis
             unsettled: summary.unsettled,
         });
     }
-    ListsShown { lists, work: context.deliveries.lock().works.get(destination).cloned() }
+    Ok(ListsShown { lists, work: context.deliveries.lock().works.get(destination).cloned() })
 }
 
 impl Deliveries {
@@ -280,6 +292,13 @@ impl Deliveries {
         let work = ListWork { audience, how, began_at, ..ListWork::default() };
         shared.works.insert(destination.to_owned(), work);
         Ok(())
+    }
+
+    /// Notes how far work is.
+    fn note_work(&self, destination: &str, looked_at: u64, to_look_at: u64) {
+        if let Some(work) = self.lock().works.get_mut(destination) {
+            (work.looked_at, work.to_look_at) = (looked_at, to_look_at);
+        }
     }
 
     fn end_work(&self, destination: &str, outcome: Result<Resynced, String>) {

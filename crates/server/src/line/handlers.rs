@@ -137,8 +137,7 @@ struct Asked {
 impl Asked {
     fn of(call: &Call, log_time: Timestamp) -> Result<Self, Problem> {
         let at = |name: &str| -> Result<Option<i32>, Problem> {
-            let Some(text) = call.parameter(name) else { return Ok(None) };
-            let text = unescaped(text);
+            let Some(text) = call.text_parameter(name) else { return Ok(None) };
             let at = instant(&text).ok_or_else(|| {
                 Problem::at(
                     Code::BadValue,
@@ -170,7 +169,7 @@ impl Asked {
             let message = format!("that would be {buckets} parts; ask for at most {BUCKETS_MAX}, or by=day");
             return Err(Problem::at(Code::BadValue, "by", message));
         }
-        Ok(Self { hours: from..to, by, campaign: call.parameter("campaign").map(unescaped) })
+        Ok(Self { hours: from..to, by, campaign: call.text_parameter("campaign") })
     }
 }
 
@@ -299,29 +298,6 @@ fn operations(context: &Context) -> Operations {
     }
 }
 
-/// A value of a query with its percent signs resolved; one that is no text stays as it is.
-pub(crate) fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let escaped = behind.get(..2).filter(|_| *first == b'%');
-        let value = escaped
-            .and_then(|two| std::str::from_utf8(two).ok())
-            .and_then(|two| u8::from_str_radix(two, 16).ok());
-        match value {
-            Some(value) => {
-                bytes.push(value);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,13 +319,6 @@ mod tests {
             if let Some(nano) = nano {
                 assert_eq!(rate_text(nano), back);
             }
-        }
-    }
-
-    #[test]
-    fn percent_signs_are_resolved() {
-        for (text, expected) in [("a%3Ab", "a:b"), ("100%", "100%"), ("%zz+%41", "%zz A"), ("%ff", "%ff")] {
-            assert_eq!(unescaped(text), expected);
         }
     }
 }

@@ -20,12 +20,11 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn of_query(call: &Call) -> Result<Self, Problem> {
         let write_key = call.parameter("write_key").map(|text| number(text, "write_key")).transpose()?;
-        let text = |name| call.parameter(name).map(unescaped);
         Ok(Self {
             // A number that no key can have finds nothing.
             write_key: write_key.map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
-            event: text("event"),
-            code: text("code"),
+            event: call.text_parameter("event"),
+            code: call.text_parameter("code"),
         })
     }
 
@@ -94,9 +93,4 @@ fn over(max: usize) -> Problem {
 
 pub(super) fn number(text: &str, field: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::at(Code::BadRequest, field, "this must be a number".to_owned()))
-}
-
-/// A value of a query with its percent signs resolved; one that is no text stays as it is.
-pub(super) fn unescaped(text: &str) -> String {
-    crate::line::unescaped(text)
 }

@@ -36,7 +36,7 @@ pub struct GoogleAudienceConfig {
     #[serde(default)]
     pub oauth: Option<Secret>,
     /// Where tokens come from.
-    #[serde(default = "default_token_url")]
+    #[serde(default = "super::default_token_url")]
     pub token_url: String,
     /// The account whose lists they are.
     pub operating_account: GoogleAccount,
@@ -64,10 +64,6 @@ pub struct GoogleAudienceConfig {
     pub people_max: Option<usize>,
 }
 
-fn default_token_url() -> String {
-    super::TOKEN_URL.to_owned()
-}
-
 fn default_base_url() -> String {
     BASE_URL.to_owned()
 }
@@ -90,7 +86,7 @@ impl GoogleAudienceConfig {
         Self {
             access_token: Some(access_token),
             oauth: None,
-            token_url: default_token_url(),
+            token_url: super::default_token_url(),
             operating_account,
             login_account: None,
             lists,

@@ -45,7 +45,7 @@ pub struct GoogleEventsConfig {
     #[serde(default)]
     pub oauth: Option<Secret>,
     /// Where tokens come from.
-    #[serde(default = "default_token_url")]
+    #[serde(default = "super::default_token_url")]
     pub token_url: String,
     /// The account whose conversions they are.
     pub operating_account: GoogleAccount,
@@ -74,10 +74,6 @@ pub struct GoogleEventsConfig {
     pub ask_after_ms: u64,
 }
 
-fn default_token_url() -> String {
-    super::TOKEN_URL.to_owned()
-}
-
 fn default_base_url() -> String {
     BASE_URL.to_owned()
 }
@@ -96,7 +92,7 @@ impl GoogleEventsConfig {
         Self {
             access_token: Some(access_token),
             oauth: None,
-            token_url: default_token_url(),
+            token_url: super::default_token_url(),
             operating_account,
             login_account: None,
             conversion_action_id: conversion_action_id.to_owned(),

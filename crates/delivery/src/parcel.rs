@@ -87,6 +87,9 @@ pub struct Supply {
     pub through: Option<EffectId>,
     /// When that was issued, where it is known.
     pub through_at: Option<Timestamp>,
+    /// Effects up to here that were not read yet are gone; all parcels lie beyond. They may be there again after a
+    /// restart: the lane then passes them all the same, because it has sent what came later.
+    pub lost_through: Option<EffectId>,
 }
 
 /// A source that cannot answer now.

@@ -111,6 +111,14 @@ fn promises_hold_in_50_lives_of_customers() {
     live(Kind::of::<Customers>(), 1, 50, &OUTSIDE);
 }
 
+/// Lives of customers that once broke a promise. In 749 a lane passed what its feed had lost, and sent it after a crash.
+#[test]
+fn promises_hold_in_lives_of_customers_that_broke_them_once() {
+    for seed in [51, 369, 749, 1_119, 1_285, 1_616, 1_940, 2_284, 3_404] {
+        live(Kind::of::<Customers>(), seed, 1, &[]);
+    }
+}
+
 /// The same seed gives the same life, network and lanes included; and another seed another one.
 #[test]
 fn a_seed_gives_one_life() {

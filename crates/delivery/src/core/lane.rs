@@ -67,6 +67,8 @@ pub(crate) struct Lane {
     pub(crate) fetching: bool,
     /// The source had nothing more.
     pub(crate) idle: bool,
+    /// What the source gave from beyond effects that it has lost, until everything before them is settled.
+    pub(crate) beyond_a_loss: Option<Supply>,
     /// Dead letters that wait to be taken in again.
     pub(crate) resends: BTreeSet<EffectId>,
     /// Settled since the last flush, and not yet in the journal.
@@ -74,7 +76,7 @@ pub(crate) struct Lane {
     /// Subjects with something settled whose durability is not known.
     pub(crate) unsynced: BTreeSet<Key>,
     pub(crate) durable_through: Option<EffectId>,
-    /// What was settled before the lane was opened is not known to be durable.
+    /// The cursor, or what was settled before the lane was opened, is not known to be durable: nothing is sent before.
     pub(crate) sync_first: bool,
     /// Nothing new begins.
     pub(crate) closing: bool,
@@ -108,6 +110,7 @@ impl Lane {
             paused_until_us: 0,
             fetching: false,
             idle: false,
+            beyond_a_loss: None,
             settled: Vec::new(),
             unsynced: BTreeSet::new(),
             hold: None,
@@ -141,6 +144,11 @@ impl Lane {
         now: Moment,
         book: &mut Book<'_>,
     ) {
+        if supply.lost_through > self.head {
+            self.beyond_a_loss = Some(supply);
+            self.pass_loss(forgotten, now, book);
+            return;
+        }
         self.fetching = false;
         self.idle = supply.parcels.is_empty() && supply.through <= self.head;
         for parcel in supply.parcels {
@@ -168,6 +176,27 @@ impl Lane {
         }
         self.head = self.head.max(supply.through);
         self.status.seen_at = self.status.seen_at.max(supply.through_at);
+    }
+
+    /// Passes what the source has lost. The cursor has to be durable beyond it before anything from there is sent: a
+    /// restart can bring the lost back, and they would go after what came later of their subjects. A cursor passes only
+    /// what is settled, so what lies before the loss comes to its end first.
+    pub(crate) fn pass_loss(
+        &mut self,
+        forgotten: &BTreeMap<Key, EffectId>,
+        now: Moment,
+        book: &mut Book<'_>,
+    ) {
+        if self.queue.open_len() > 0 {
+            return;
+        }
+        let Some(supply) = self.beyond_a_loss.take() else { return };
+        if let Some(lost) = supply.lost_through {
+            self.head = Some(lost);
+            book.write(Entry::Through { lane: self.number, id: lost });
+            self.sync_first = true;
+        }
+        self.supply(supply, forgotten, now, book);
     }
 
     /// Takes dead letters in again, as far as there is room.

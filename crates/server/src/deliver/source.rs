@@ -64,9 +64,12 @@ impl<S: Shard> FeedSource<S> {
         while looked_at < LOOKED_AT_MAX && supply.parcels.len() < limit {
             let batch = match self.shard.feed().read(place) {
                 Ok(batch) => batch,
+                // What was read before the loss goes by itself, so that the lane knows on which side a message lies.
+                Err(FeedError::Gone { start, .. }) if start > place && !supply.parcels.is_empty() => break,
                 Err(FeedError::Gone { start, .. }) if start > place => {
                     self.shard.note_lost(&self.destination.name, start.position);
                     supply.through = before(start);
+                    supply.lost_through = supply.through;
                     place = start;
                     continue;
                 }

@@ -170,7 +170,7 @@ impl Lane {
         book: &mut Book<'_>,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let mut sync = false;
+        let mut sync = self.sync_first && !self.granted.is_empty();
         for serial in std::mem::take(&mut self.granted) {
             let Some(attempt) = self.attempts.get_mut(&serial) else { continue };
             attempt.stage = Stage::Sent;

@@ -110,7 +110,7 @@ impl Outbox {
         let found = self.parcels.range(from..).filter(|(id, _)| Some(**id) != after);
         let parcels: Vec<Parcel> = found.take(limit).map(|(_, parcel)| parcel.clone()).collect();
         let through = if parcels.len() < limit { self.last } else { None };
-        Supply { parcels, through, through_at: None }
+        Supply { parcels, through, through_at: None, lost_through: None }
     }
 
     pub(super) fn trim(&mut self, through: EffectId) -> u64 {

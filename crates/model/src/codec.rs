@@ -4,6 +4,9 @@
 //! borrows from the input and checks every length, so damaged bytes give an error and never a panic or a large
 //! allocation.
 
+mod stored;
+
+pub use stored::Stored;
 use thiserror::Error;
 
 /// Why bytes could not be read.

@@ -10,6 +10,7 @@
 pub mod attribution;
 pub mod audience;
 pub mod codec;
+pub mod commerce;
 pub mod consent;
 pub mod event;
 pub mod feature;

@@ -8,6 +8,7 @@ mod audience;
 mod audiences;
 mod backfill;
 mod decide;
+mod deliver;
 mod events;
 mod folder;
 mod kill;
@@ -55,6 +56,8 @@ pub enum Name {
     Decide,
     /// Rules and features: nanoseconds of each, memory per profile, and how fast everybody is found.
     Audience,
+    /// Effects to a webhook on this machine: how many a second, and processor time of each.
+    Deliver,
     /// Audiences defined over everybody under load, killed in the middle: equal to those defined from the beginning.
     Backfill,
 }
@@ -145,6 +148,7 @@ pub fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
         Name::Kill => kill::run(args),
         Name::Decide => decide::run(args),
         Name::Audience => audience::run(args),
+        Name::Deliver => deliver::run(args),
         Name::Backfill => backfill::run(args),
     }
 }

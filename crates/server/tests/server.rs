@@ -6,6 +6,7 @@ mod server {
     mod audiences;
     mod commands;
     mod configuration;
+    mod consent;
     mod damage;
     mod definitions_files;
     mod delivery;

@@ -333,8 +333,10 @@ wire! {
         settings: Option<Value>,
         /// Of a platform: for each secret of its settings the name of the file of `delivery.credentials` that holds it, e.g. {"access_token": "meta-token"}.
         credentials: Option<BTreeMap<String, String>>,
-        /// Of a platform: required (the default): it is told of those who agreed to the category of advertising (`consent_category` of the line) only. unless_denied: of everybody who did not refuse it.
+        /// required: it is told of those only who agreed (what is usual for a platform). unless_denied: of everybody who did not refuse. not_needed: of everybody, as the shop's own systems are (what is usual for the other types; a platform cannot have it).
         consent: Option<String>,
+        /// The category of consent that this is about, as `context.consent` of events names it; `consent_category` of the line if left out.
+        consent_category: Option<String>,
         /// Of a platform: what it is told of a person beside identifiers, from traits: first_name, last_name, city, state, postcode, country; nothing if left out.
         person: Option<Vec<String>>,
     }
@@ -409,8 +411,10 @@ wire! {
         settings: Option<Value>,
         /// Of a platform: the names of its credentials.
         credentials: Option<BTreeMap<String, String>>,
-        /// Of a platform: required or unless_denied.
-        consent: Option<String>,
+        /// required, unless_denied or not_needed.
+        consent: String,
+        /// The category of consent that this is about, where it is not the line's.
+        consent_category: Option<String>,
         /// Of a platform: what it is told of a person beside identifiers.
         person: Option<Vec<String>>,
         /// What the messages of a webhook are signed with: in the answer to a definition or a change of the secret only.

@@ -61,6 +61,19 @@ pub(crate) enum Otherwise {
     Nothing,
     /// The same as this.
     This(fn() -> Value),
+    /// What is usual for its `type`, which stands before it; nothing for some.
+    OfType(fn(&str) -> Option<Value>),
+}
+
+impl Otherwise {
+    /// The value that is meant, where the others of its table are these.
+    pub(crate) fn value(self, others: &Values) -> Option<Value> {
+        match self {
+            Self::Refused | Self::Nothing => None,
+            Self::This(this) => Some(this()),
+            Self::OfType(of) => of(others.get("type")?.as_str()?),
+        }
+    }
 }
 
 /// A key.
@@ -197,9 +210,12 @@ const DESTINATION: &[Field] = &[
     optional("batch_max", CAP),
     optional("flush_after_ms", CAP),
     optional("settings", Type::Free),
-    optional("credentials", Type::Free),
-    optional("consent", Type::OneOf(&["required", "unless_denied"])),
-    optional("person", Type::Free),
+    of_type("credentials", Type::Free, |word| (word == "platform").then(|| json!({}))),
+    of_type("consent", Type::OneOf(&["required", "unless_denied", "not_needed"]), |word| {
+        Some(json!(if word == "platform" { "required" } else { "not_needed" }))
+    }),
+    optional("consent_category", Type::Text),
+    of_type("person", Type::Free, |word| (word == "platform").then(|| json!([]))),
 ];
 
 const IDENTITY: &[Field] = &[
@@ -261,6 +277,10 @@ const fn or(name: &'static str, holds: Type, this: fn() -> Value) -> Field {
     Field { name, holds, otherwise: Otherwise::This(this) }
 }
 
+const fn of_type(name: &'static str, holds: Type, of: fn(&str) -> Option<Value>) -> Field {
+    Field { name, holds, otherwise: Otherwise::OfType(of) }
+}
+
 impl Kind {
     /// As the head of its tables is written.
     pub(crate) fn head(&self) -> String {
@@ -288,12 +308,7 @@ pub(crate) fn values_of(fields: &'static [Field], answer: &Value) -> Values {
     let mut values = Values::new();
     for field in fields {
         let own = answer.get(field.name).filter(|value| !value.is_null()).cloned();
-        let value = match (own, field.otherwise) {
-            (Some(value), _) => Some(value),
-            (None, Otherwise::This(this)) => Some(this()),
-            (None, _) => None,
-        };
-        if let Some(value) = value {
+        if let Some(value) = own.or_else(|| field.otherwise.value(&values)) {
             values.insert(field.name, canonical(field.holds, value));
         }
     }

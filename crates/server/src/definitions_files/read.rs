@@ -280,9 +280,10 @@ impl Reader<'_> {
         for field in fields.iter().filter(|field| keys.get(field.name).is_none()) {
             match field.otherwise {
                 Otherwise::Refused => self.wrong(head.clone(), format!("{inside} needs `{}`", field.name)),
-                Otherwise::Nothing => {}
-                Otherwise::This(this) => {
-                    values.insert(field.name, canonical(field.holds, this()));
+                otherwise => {
+                    if let Some(value) = otherwise.value(&values) {
+                        values.insert(field.name, canonical(field.holds, value));
+                    }
                 }
             }
         }

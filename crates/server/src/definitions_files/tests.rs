@@ -126,7 +126,7 @@ fn what_is_right_is_read_with_what_is_meant_where_nothing_is_said() {
     assert_eq!(
         of("files"),
         json!({ "type": "ndjson", "class": "marketing", "kinds": ["audience.entered", "audience.exited"],
-                "audiences": [], "identifiers": [], "events": [], "enabled": true })
+                "audiences": [], "identifiers": [], "events": [], "enabled": true, "consent": "not_needed" })
     );
     assert_eq!(of("")["window_s"], 86_400);
     assert_eq!(of("")["products"], true);
@@ -159,6 +159,33 @@ fn settings_of_the_line_mean_the_same_however_they_are_written() {
         "grace_s": 0, "sessions": true, "consent_category": "Advertising", "rates": [rates[1], rates[2], rates[0]],
     });
     assert_eq!(values_of(items[0].kind.fields, &answer), items[0].values);
+}
+
+/// A file that leaves out what is usual says the same as a server that shows it.
+#[test]
+fn what_is_usual_for_a_type_of_destination_is_no_difference() {
+    let shown = |more: Value| {
+        let mut answer = json!({ "name": "d", "class": "marketing", "kinds": [], "audiences": [], "identifiers": [],
+            "events": [], "enabled": true, "secret_generation": 0 });
+        answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        answer
+    };
+    for (text, answer) in [
+        (
+            "type = 'platform'\nsettings = { platform = 'meta_audience' }",
+            json!({ "type": "platform", "settings": { "platform": "meta_audience" }, "credentials": {}, "person": [],
+                "consent": "required" }),
+        ),
+        ("type = 'ndjson'", json!({ "type": "ndjson", "consent": "not_needed" })),
+        (
+            "type = 'ndjson'\nconsent = 'required'\nconsent_category = 'Email'",
+            json!({ "type": "ndjson", "consent": "required", "consent_category": "Email" }),
+        ),
+    ] {
+        let text = format!("[[destination]]\nname = 'd'\n{text}\n");
+        let items = read("shop.toml", &text, &mut Findings::default());
+        assert_eq!(values_of(items[0].kind.fields, &shown(answer)), items[0].values, "{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Writes definitions as TOML: the same definitions always give the same bytes.
 
-use super::kinds::{Field, Form, KINDS, Kind, Otherwise, Type, Values, canonical};
+use super::kinds::{Field, Form, KINDS, Kind, Type, Values, canonical};
 use super::read::Item;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn table(kind: &Kind, item: &Item) -> String {
     for field in plain {
         let Some(value) = item.values.get(field.name) else { continue };
         // Settings show everything that can be set; of other definitions only what somebody said.
-        if kind.form == Form::Settings || !is_default(field, value) {
+        if kind.form == Form::Settings || !is_default(field, value, &item.values) {
             line(&mut text, field.name, &literal(field.holds, value));
         }
     }
@@ -56,8 +56,8 @@ fn table(kind: &Kind, item: &Item) -> String {
     text
 }
 
-pub(super) fn is_default(field: &Field, value: &Value) -> bool {
-    matches!(field.otherwise, Otherwise::This(this) if canonical(field.holds, this()) == *value)
+pub(super) fn is_default(field: &Field, value: &Value, others: &Values) -> bool {
+    field.otherwise.value(others).is_some_and(|this| canonical(field.holds, this) == *value)
 }
 
 fn line(text: &mut String, key: &str, value: &str) {
@@ -130,5 +130,5 @@ fn basic(text: &str) -> String {
 /// What was said of a definition, for showing one that is new.
 pub(crate) fn said<'v>(kind: &'static Kind, values: &'v Values) -> Vec<(&'static Field, &'v Value)> {
     let own = kind.fields.iter().filter_map(|field| Some((field, values.get(field.name)?)));
-    own.filter(|(field, value)| !is_default(field, value)).collect()
+    own.filter(|(field, value)| !is_default(field, value, values)).collect()
 }

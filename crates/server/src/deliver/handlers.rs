@@ -11,7 +11,7 @@ use crate::calendar::{iso, now_us};
 use crate::feed::KINDS;
 use delivery::{DeadLetter, LaneStatus, Runner};
 use engage::{
-    Destination, DestinationKind, MAX_CONCURRENCY, Operation, SendingClass, SendingLimits, Settings,
+    ConsentNeed, Destination, DestinationKind, MAX_CONCURRENCY, Operation, SendingClass, SendingLimits, Settings,
 };
 use model::id::{EffectId, Position, public_id};
 use std::sync::Arc;
@@ -143,6 +143,7 @@ fn checked(
     own: Option<&Destination>,
 ) -> Result<Destination, Problem> {
     let kind = kind(context, &given)?;
+    let consent = consent(&kind, given.consent.as_deref())?;
     let limits = limits(&given)?;
     let class = match given.class.as_deref() {
         None | Some("marketing") => SendingClass::Marketing,
@@ -164,6 +165,8 @@ fn checked(
     Ok(Destination {
         name: name.to_owned(),
         kind,
+        consent,
+        consent_category: given.consent_category.filter(|name| !name.is_empty()),
         class,
         kinds,
         audiences,
@@ -179,10 +182,8 @@ fn checked(
 
 fn kind(context: &Context, given: &DestinationGiven) -> Result<DestinationKind, Problem> {
     let wrong = |field: &str, message: &str| Err(Problem::at(Code::BadValue, field, message));
-    for (field, is_there) in [("consent", given.consent.is_some()), ("person", given.person.is_some())] {
-        if is_there && given.r#type != "platform" {
-            return wrong(field, "it is for platforms: leave it out");
-        }
+    if given.person.is_some() && given.r#type != "platform" {
+        return wrong("person", "it is for platforms: leave it out");
     }
     let of_platform = given.settings.is_some() || given.credentials.is_some();
     if of_platform && given.r#type != "platform" {
@@ -201,6 +202,19 @@ fn kind(context: &Context, given: &DestinationGiven) -> Result<DestinationKind, 
             wrong("url", "a platform's address is `base_url` of its settings, if it is not the usual one")
         }
         _ => wrong("type", "type must be webhook, ndjson or platform"),
+    }
+}
+
+/// What a destination needs of a person: what is said, or what is usual for its kind.
+fn consent(kind: &DestinationKind, word: Option<&str>) -> Result<ConsentNeed, Problem> {
+    let Some(word) = word else { return Ok(kind.usual_consent()) };
+    let wrong = |message: &str| Err(Problem::at(Code::BadValue, "consent", message));
+    match (ConsentNeed::of_word(word), kind) {
+        (Some(ConsentNeed::NotNeeded), DestinationKind::Platform { .. }) => {
+            wrong("an ad platform needs consent: it must be required or unless_denied")
+        }
+        (Some(need), _) => Ok(need),
+        (None, _) => wrong("consent must be required, unless_denied or not_needed"),
     }
 }
 
@@ -284,14 +298,12 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         DestinationKind::Ndjson => ("ndjson", None),
         DestinationKind::Platform { .. } => ("platform", None),
     };
-    let (settings, credentials, consent, person) = match &destination.kind {
-        DestinationKind::Platform { settings, credentials, consent_required, person } => {
-            let consent = if *consent_required { "required" } else { "unless_denied" };
+    let (settings, credentials, person) = match &destination.kind {
+        DestinationKind::Platform { settings, credentials, person } => {
             let credentials = credentials.iter().cloned().collect();
-            let settings = serde_json::from_str(settings).ok();
-            (settings, Some(credentials), Some(consent.to_owned()), Some(person.clone()))
+            (serde_json::from_str(settings).ok(), Some(credentials), Some(person.clone()))
         }
-        _ => (None, None, None, None),
+        _ => (None, None, None),
     };
     let set = |limit: u32| Some(limit).filter(|limit| *limit > 0);
     let limits = destination.limits;
@@ -318,7 +330,8 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         flush_after_ms: set(limits.flush_after_ms),
         settings,
         credentials,
-        consent,
+        consent: destination.consent.word().to_owned(),
+        consent_category: destination.consent_category.clone(),
         person,
         secret,
         secret_generation: destination.secret_generation,

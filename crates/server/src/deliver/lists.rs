@@ -227,7 +227,7 @@ impl Members {
     /// What the platform may be told of a person; nothing of who is not in the audience, or is another one now.
     fn contact(&self, key: Key, read: &ProfileRead) -> Result<Option<Contact>, String> {
         let settings = self.context.engine.view().settings();
-        let choice = read.aggregate.consent.choice(&settings.line.consent_category);
+        let choice = read.aggregate.consent.choice(self.destination.consent_category(&settings));
         let is_member = read.audiences.iter().any(|member| member.audience == self.audience);
         if read.profile != key || !is_member || self.destination.refusal(choice).is_some() {
             return Ok(None);

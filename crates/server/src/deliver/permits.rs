@@ -5,7 +5,7 @@ use super::said::{self, EVENT_ACCEPTED};
 use super::shard::{Shard, Told};
 use delivery::{Class, Later, Parcel, Permit, PermitRequest, Permits};
 use engage::effect::{AUDIENCE_ENTERED, CONSENT_CHANGED};
-use engage::{Answer, Destination, DestinationKind, IdentifierRead, ProfileRead, Query};
+use engage::{Answer, ConsentNeed, Destination, DestinationKind, IdentifierRead, ProfileRead, Query};
 use model::audience::DefinitionId;
 use model::identity::profile_key;
 use model::suppression::Scope;
@@ -32,10 +32,12 @@ impl<S: Shard> LoopPermits<S> {
     }
 
     /// Asks the loop about a parcel for a destination, or knows the answer without it.
-    fn ask(&self, parcel: &Parcel, is_platform: bool) -> Asked {
-        // What says that somebody left, or is erased, is always right to say. What somebody did is told of nobody who
-        // was erased, whatever the class: it is not needed by them.
-        let is_judged = (parcel.class == Class::Marketing || is_platform) && parcel.kind == AUDIENCE_ENTERED;
+    fn ask(&self, parcel: &Parcel, destination: Option<&Destination>) -> Asked {
+        let is_platform = destination.is_some_and(is_platform);
+        let asks = destination.is_some_and(|one| one.consent != ConsentNeed::NotNeeded);
+        // What says that somebody left, or is erased, is always right to say, and so is that they chose otherwise. What
+        // somebody did is told of nobody who was erased, whatever the class: it is not needed by them.
+        let is_judged = (parcel.class == Class::Marketing || asks) && parcel.kind == AUDIENCE_ENTERED;
         // Who agreed is put into lists; they may have changed their mind since.
         let is_judged = is_judged || (is_platform && parcel.kind == CONSENT_CHANGED);
         if !is_judged && parcel.kind != EVENT_ACCEPTED {
@@ -47,7 +49,7 @@ impl<S: Shard> LoopPermits<S> {
         }
     }
 
-    async fn permit(&self, parcel: &Parcel, asked: Asked, platform: Option<&Destination>) -> Permit {
+    async fn permit(&self, parcel: &Parcel, asked: Asked, destination: Option<&Destination>) -> Permit {
         let answer = match asked {
             Asked::Known(permit) => return permit,
             Asked::Waiting(answer) => answer.await,
@@ -62,7 +64,7 @@ impl<S: Shard> LoopPermits<S> {
         if !read.identifiers.iter().any(is_theirs) {
             return refused("erased");
         }
-        if let Some(reason) = platform.and_then(|platform| self.no_consent(platform, parcel, &read)) {
+        if let Some(reason) = destination.and_then(|one| self.no_consent(one, parcel, &read)) {
             return refused(reason);
         }
         match parcel.class {
@@ -77,19 +79,19 @@ impl<S: Shard> LoopPermits<S> {
         }
     }
 
-    /// Why an ad platform may not be told this of a person, if it may not.
+    /// Why a destination may not be told this of a person, if it may not.
     fn no_consent(
         &self,
-        platform: &Destination,
+        destination: &Destination,
         parcel: &Parcel,
         read: &ProfileRead,
     ) -> Option<&'static str> {
         let settings = self.shard.view().settings();
-        let choice = read.aggregate.consent.choice(&settings.line.consent_category);
-        let reason = platform.refusal(choice)?;
+        let choice = read.aggregate.consent.choice(destination.consent_category(&settings));
+        let reason = destination.refusal(choice)?;
         // A message that says itself that there is no consent takes the person out of the list, where they are in it.
-        let takes_out =
-            matches!(parcel.kind, AUDIENCE_ENTERED | CONSENT_CHANGED) && said::is_denied(&parcel.body);
+        let takes_out = is_platform(destination)
+            && matches!(parcel.kind, AUDIENCE_ENTERED | CONSENT_CHANGED) && said::is_denied(&parcel.body);
         (!takes_out).then_some(reason)
     }
 
@@ -98,13 +100,12 @@ impl<S: Shard> LoopPermits<S> {
     async fn decide<'p>(&self, lane: &str, parcels: impl Iterator<Item = &'p Parcel>) -> Vec<Permit> {
         let settings = self.shard.view().settings();
         let is_named = |one: &&Destination| one.name == lane;
-        let platform = settings.destinations.iter().find(is_named);
-        let platform = platform.filter(|one| matches!(one.kind, DestinationKind::Platform { .. }));
+        let destination = settings.destinations.iter().find(is_named);
         let asked: Vec<(&Parcel, Asked)> =
-            parcels.map(|parcel| (parcel, self.ask(parcel, platform.is_some()))).collect();
+            parcels.map(|parcel| (parcel, self.ask(parcel, destination))).collect();
         let mut permits = Vec::with_capacity(asked.len());
         for (parcel, asked) in asked {
-            permits.push(self.permit(parcel, asked, platform).await);
+            permits.push(self.permit(parcel, asked, destination).await);
         }
         permits
     }
@@ -122,6 +123,10 @@ impl<S: Shard> LoopPermits<S> {
         }
         Permit::Granted
     }
+}
+
+fn is_platform(destination: &Destination) -> bool {
+    matches!(destination.kind, DestinationKind::Platform { .. })
 }
 
 /// Whether somebody is not to be advertised anything.

@@ -69,18 +69,13 @@ pub(super) fn checked(given: &DestinationGiven) -> Result<DestinationKind, Probl
         return Err(wrong("settings", message));
     }
     let settings = Value::Object(settings.clone()).to_string();
-    let consent_required = match given.consent.as_deref() {
-        None | Some("required") => true,
-        Some("unless_denied") => false,
-        Some(_) => return Err(wrong("consent", "consent must be required or unless_denied".to_owned())),
-    };
     let person = given.person.clone().unwrap_or_default();
     if let Some(field) = person.iter().find(|field| !PERSON_FIELDS.contains(&field.as_str())) {
         let message = format!("there is no {field:?}; there are {}", PERSON_FIELDS.join(", "));
         return Err(wrong("person", message));
     }
     let credentials = credentials.into_iter().collect();
-    Ok(DestinationKind::Platform { settings, credentials, consent_required, person })
+    Ok(DestinationKind::Platform { settings, credentials, person })
 }
 
 /// The members of settings that are secrets, of any platform.

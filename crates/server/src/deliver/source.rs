@@ -6,7 +6,7 @@ use crate::api::shown_identifiers;
 use crate::feed::{BodyError, EventBodies, KINDS, detail};
 use delivery::{Class, Later, Parcel, Source, SourceError, Supply};
 use engage::effect::{Body, CONSENT_CHANGED};
-use engage::{Answer, Destination, DestinationKind, ProfileRead, Query, SendingClass};
+use engage::{Answer, ConsentNeed, Destination, DestinationKind, ProfileRead, Query, SendingClass};
 use engine::feed::{FeedError, Item, Place, What};
 use model::event::Event;
 use model::feature::event_name;
@@ -144,6 +144,14 @@ impl<S: Shard> FeedSource<S> {
             }
             about = Some(audience.0);
         }
+        if let Body::Consent { category, .. } = &body {
+            // Who goes by a category is not told of what people choose of others.
+            let settings = self.shard.view().settings();
+            let is_other = **category != *self.destination.consent_category(&settings);
+            if is_other && self.destination.consent != ConsentNeed::NotNeeded {
+                return None;
+            }
+        }
         Some(Wanted { kind, name: named.name, about, said: detail(&body, &book) })
     }
 
@@ -219,8 +227,8 @@ impl<S: Shard> FeedSource<S> {
             said.insert("audiences".to_owned(), self.audiences(&read));
         }
         if let DestinationKind::Platform { person, .. } = &self.destination.kind {
-            let category = &self.shard.view().settings().line.consent_category;
-            let choice = read.aggregate.consent.choice(category);
+            let settings = self.shard.view().settings();
+            let choice = read.aggregate.consent.choice(self.destination.consent_category(&settings));
             said.extend(
                 said::consent(&self.destination, choice).map(|consent| ("consent".to_owned(), consent)),
             );

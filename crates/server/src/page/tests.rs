@@ -147,7 +147,7 @@ fn overfull() -> Seen {
         });
         serde_json::from_value::<DestinationShown>(json!({
             "name": name(number), "type": "webhook", "url": HOSTILE, "class": "marketing", "kinds": [], "audiences": [],
-            "identifiers": [], "events": [], "enabled": true, "secret_generation": 0, "problem": HOSTILE.repeat(1_000), "status": status,
+            "identifiers": [], "events": [], "enabled": true, "consent": "not_needed", "secret_generation": 0, "problem": HOSTILE.repeat(1_000), "status": status,
         }))
         .unwrap()
     };

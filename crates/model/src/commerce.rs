@@ -11,10 +11,13 @@
 
 pub mod cart;
 pub mod discount;
+pub mod encoded_variants;
+pub mod handle;
 pub mod market;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod price;
 pub mod product;
 pub mod shipping;
 pub mod stock;

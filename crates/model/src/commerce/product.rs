@@ -238,6 +238,20 @@ impl Product {
         self.variants.iter().find(|variant| variant.number == number)
     }
 
+    /// What a variant is called in a language: the values of its options, e.g. `M / Red`.
+    pub fn variant_title(&self, variant: &Variant, language: &str) -> String {
+        let value = |(option, index): (&ProductOption, &u32)| {
+            let value = option.values.get(*index as usize)?;
+            let field = || format!("options.{}.{}", option.name, value.name);
+            let own = value.name.as_str();
+            let translated =
+                if self.translations.is_empty() { own } else { self.text(&field(), language, own) };
+            Some(translated.to_owned())
+        };
+        let values: Vec<String> = self.options.iter().zip(&variant.selected).filter_map(value).collect();
+        values.join(" / ")
+    }
+
     /// Whether it is shown in a channel at a time.
     pub fn is_shown(&self, channel: &str, at: Timestamp) -> bool {
         self.published_at.is_some_and(|since| since <= at)

@@ -117,8 +117,10 @@ stored! {
         pub attributes: Vec<Attribute>,
         /// The payment.
         pub payment: Key,
-        /// The stock that it is from.
+        /// The stock that is reserved for it: what was not sent yet.
         pub taken: Vec<Taken>,
+        /// The stock that it was sent from, and that did not come back.
+        pub sent: Vec<Taken>,
         /// The visitor to the shop's own analytics, if known.
         pub anonymous_id: Option<String>,
         /// What was sent.
@@ -180,6 +182,8 @@ stored! {
         pub number: u32,
         /// Which lines, and how many of each; empty where only money is given back.
         pub lines: Vec<(u32, u32)>,
+        /// Of these, what was not sent before and is not sent any more.
+        pub unsent: Vec<(u32, u32)>,
         /// How much.
         pub amount_minor: i64,
         /// Whether the goods are on hand again.

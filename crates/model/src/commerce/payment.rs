@@ -39,6 +39,10 @@ stored! {
         pub action_url: Option<String>,
         /// The refund under way: its number and amount. Refunds are asked for one after another.
         pub refund: Option<(u32, i64)>,
+        /// How often somebody told us to try taking the money again.
+        pub captures_again: u32,
+        /// The order that came of it.
+        pub order: Option<u64>,
         /// When it was begun.
         pub created_at: Timestamp,
         /// When it was last changed.
@@ -175,12 +179,22 @@ impl PaymentState {
 impl Payment {
     /// The idempotency key of the operation that is due: the same however often it is asked for, another for each refund.
     pub fn idempotency_key(&self, operation: PaymentOperation) -> String {
-        let refund = self.refund.map_or(0, |(number, _)| number);
+        let attempt = self.attempt(operation);
         match operation {
             PaymentOperation::Authorise => format!("{}-authorise", self.key),
-            PaymentOperation::Capture => format!("{}-capture", self.key),
+            PaymentOperation::Capture => format!("{}-capture-{attempt}", self.key),
             PaymentOperation::Void => format!("{}-void", self.key),
-            PaymentOperation::Refund => format!("{}-refund-{refund}", self.key),
+            PaymentOperation::Refund => format!("{}-refund-{attempt}", self.key),
+        }
+    }
+
+    /// Which one of several operations of a kind is due: each refund is one of its own, and so is taking the money again
+    /// after it was refused. An answer states it, so that a late one does not count for the next.
+    pub fn attempt(&self, operation: PaymentOperation) -> u32 {
+        match operation {
+            PaymentOperation::Authorise | PaymentOperation::Void => 0,
+            PaymentOperation::Capture => self.captures_again,
+            PaymentOperation::Refund => self.refund.map_or(0, |(number, _)| number),
         }
     }
 }

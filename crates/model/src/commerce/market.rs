@@ -86,9 +86,9 @@ pub fn market_of(markets: &[Market], country: Country) -> Option<&Market> {
 impl Market {
     /// What one of a variant costs here: the fixed price if there is one, else the shop's own, converted. `None` beyond
     /// what amounts may be.
-    pub fn unit_price(&self, variant: &Variant, fixed: Option<&FixedPrice>) -> Option<UnitPrice> {
+    pub fn unit_price(&self, variant: &Variant, fixed: Option<FixedPrice>) -> Option<UnitPrice> {
         if let Some(fixed) = fixed {
-            let FixedPrice { price_minor, compare_at_minor, .. } = *fixed;
+            let FixedPrice { price_minor, compare_at_minor, .. } = fixed;
             return Some(UnitPrice { price_minor, compare_at_minor });
         }
         let convert = |minor: i64| self.conversion.convert(minor, self.rounding);

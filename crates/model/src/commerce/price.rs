@@ -30,7 +30,7 @@ pub struct LineFacts<'a> {
     /// What is bought.
     pub variant: &'a Variant,
     /// Its price in the market, where that is not the converted one.
-    pub fixed: Option<&'a FixedPrice>,
+    pub fixed: Option<FixedPrice>,
 }
 
 /// Everything else that a price depends on.
@@ -101,7 +101,7 @@ impl<'a> LineFacts<'a> {
     }
 
     /// The line with a price of its own in the market.
-    pub fn fixed(self, fixed: Option<&'a FixedPrice>) -> Self {
+    pub fn fixed(self, fixed: Option<FixedPrice>) -> Self {
         Self { fixed, ..self }
     }
 }

@@ -14,7 +14,7 @@ mod stats;
 
 pub use breaker::BreakerState;
 pub(crate) use bucket::Bucket;
-pub use stats::{Forgotten, Hold, LAG_BUCKETS, Lag, LaneStatus};
+pub use stats::{Forgotten, Hold, LAG_BUCKETS, LAG_KINDS_MAX, Lag, LaneStatus};
 
 use crate::error::OptionsError;
 use crate::ledger::{Entry, Ledger};
@@ -144,7 +144,6 @@ impl Core {
             let (index, stopping) = (*place, self.stopping || lane.closing);
             let book = &mut Book { ledger: &mut self.ledger, entries: &mut self.entries };
             lane.expire(index, now, chance, book, &mut step.actions);
-            lane.pass_loss(&self.forgotten, now, book);
             lane.take_resends(now, book);
             lane.queue.promote(now.monotonic_us);
             if let Some(ledger) = book.ledger.lanes.get(&lane.number).filter(|_| !stopping) {

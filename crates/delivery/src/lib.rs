@@ -26,7 +26,8 @@ mod parcel;
 mod run;
 
 pub use crate::core::{
-    Action, AttemptId, BreakerState, Core, Forgotten, Hold, LAG_BUCKETS, Lag, LaneStatus, Step, Supplies,
+    Action, AttemptId, BreakerState, Core, Forgotten, Hold, LAG_BUCKETS, LAG_KINDS_MAX, Lag, LaneStatus,
+    Step, Supplies,
 };
 pub use crate::error::{CommandError, JournalError, OptionsError};
 pub use crate::journal::{Journal, JournalKeys, JournalOptions};

@@ -21,7 +21,7 @@ mod shard;
 mod source;
 mod withdraw;
 
-pub(crate) use figures::{trouble, write_metrics};
+pub(crate) use figures::{suppression_lag, trouble, write_metrics};
 pub use permits::LoopPermits;
 pub use shard::{Shard, Told};
 pub use source::FeedSource;

@@ -13,6 +13,9 @@ const REASON_BYTES_MAX: usize = 64;
 /// Buckets of [`Lag`].
 pub const LAG_BUCKETS: usize = 32;
 
+/// The most kinds whose lags are counted apart.
+pub const LAG_KINDS_MAX: usize = 64;
+
 /// From the record that issued an effect to its acceptance, as a histogram: bucket `n` counts lags below `2^n` ms that
 /// no lower bucket counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,14 @@ impl Lag {
             }
         }
         0
+    }
+
+    /// Takes in what another counted. The last one stays.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *count += more;
+        }
+        self.sum_ms = self.sum_ms.saturating_add(other.sum_ms);
     }
 
     pub(super) fn count(&mut self, lag_us: i64) {
@@ -107,6 +118,8 @@ pub struct LaneStatus {
     pub timeouts: u64,
     /// From issue to acceptance.
     pub lag: Lag,
+    /// The same of each kind of message, for the first [`LAG_KINDS_MAX`] kinds that are met.
+    pub lag_by_kind: BTreeMap<u16, Lag>,
     /// Parcels in memory.
     pub held_parcels: usize,
     /// Bytes in memory.
@@ -132,6 +145,13 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
+    pub(super) fn count_lag(&mut self, kind: u16, lag_us: i64) {
+        self.lag.count(lag_us);
+        if self.lag_by_kind.len() < LAG_KINDS_MAX || self.lag_by_kind.contains_key(&kind) {
+            self.lag_by_kind.entry(kind).or_default().count(lag_us);
+        }
+    }
+
     pub(super) fn count_dead(&mut self, reason: DeadReason) {
         *self.dead.entry(reason.word()).or_default() += 1;
     }

@@ -3,7 +3,9 @@
 use super::Deliveries;
 use crate::api::Context;
 use crate::calendar::now_us;
-use delivery::{BreakerState, LaneStatus};
+use crate::line::types::SuppressionLag;
+use delivery::{BreakerState, Lag, LaneStatus};
+use engage::effect::{AUDIENCE_ENTERED, AUDIENCE_EXITED, SUPPRESSION_STARTED};
 use outbound::platform::Counters;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -191,6 +193,32 @@ pub(crate) fn trouble(context: &Context) -> (u64, BTreeMap<String, u64>) {
     let open = lanes.iter().filter(|lane| lane.open);
     let lag_ms = open.map(|lane| (lane.name.to_string(), behind_ms(lane, complete))).collect();
     (lanes.iter().map(|lane| lane.failed_attempts).sum(), lag_ms)
+}
+
+/// How late each destination that is told whom not to advertise to has heard of it, since the start: from the record that
+/// decided it to the acceptance of the message. Where no suppression is told by itself, entries and exits of audiences are
+/// what tells it.
+pub(crate) fn suppression_lag(context: &Context) -> BTreeMap<String, SuppressionLag> {
+    let lanes = context.deliveries.runner().map(|runner| runner.statuses()).unwrap_or_default();
+    let own = |name: &str| context.deliveries.lock().platforms.get(name).and_then(|known| known.own_lag_s);
+    let of = |lane: &LaneStatus| {
+        let started = lane.lag_by_kind.get(&SUPPRESSION_STARTED);
+        let moved = [AUDIENCE_ENTERED, AUDIENCE_EXITED].map(|kind| lane.lag_by_kind.get(&kind));
+        let mut lag = Lag::default();
+        let told = started.into_iter().chain(moved.into_iter().flatten().filter(|_| started.is_none()));
+        told.for_each(|told| lag.add(told));
+        (lag.count_of() > 0).then(|| SuppressionLag {
+            messages: lag.count_of(),
+            p50_ms: lag.quantile_ms(50),
+            p99_ms: lag.quantile_ms(99),
+            platform_own_lag_s: own(&lane.name),
+        })
+    };
+    lanes
+        .iter()
+        .filter(|lane| lane.open)
+        .filter_map(|lane| Some((lane.name.to_string(), of(lane)?)))
+        .collect()
 }
 
 /// How long the oldest thing that a lane has not settled has been in the feed, in milliseconds; 0 if the lane stands at

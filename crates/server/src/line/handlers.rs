@@ -295,6 +295,7 @@ fn operations(context: &Context) -> Operations {
         quarantined_events: status.quarantined_events,
         refused_requests: status.refused_requests,
         lag_ms,
+        suppression_lag: crate::deliver::suppression_lag(context),
     }
 }
 

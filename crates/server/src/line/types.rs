@@ -198,5 +198,19 @@ wire! {
         refused_requests: u64,
         /// How far behind each destination is, in milliseconds: how late it hears of a purchase. Our own decisions are never behind.
         lag_ms: BTreeMap<String, u64>,
+        /// How late each destination heard whom not to advertise to, since the server started. Our own decisions know at once.
+        suppression_lag: BTreeMap<String, SuppressionLag>,
+    }
+
+    /// From the record that decided whom not to advertise to, to the moment when a channel had accepted the message of it.
+    struct SuppressionLag {
+        /// Messages that were accepted.
+        messages: u64,
+        /// Half of them within so many milliseconds; a power of two.
+        p50_ms: u64,
+        /// 99 of 100 within so many milliseconds; a power of two.
+        p99_ms: u64,
+        /// What the platform itself takes beyond that, by its own word, in seconds.
+        platform_own_lag_s: Option<u64>,
     }
 }

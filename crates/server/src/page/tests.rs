@@ -120,7 +120,7 @@ fn figures(minor: i64) -> Value {
 }
 
 fn line(by: Vec<Value>) -> LineShown {
-    let operations = json!({ "failed_attempts": 0, "dead_letters": 0, "records_skipped": 0, "quarantined_events": 0, "refused_requests": 0, "lag_ms": {} });
+    let operations = json!({ "failed_attempts": 0, "dead_letters": 0, "records_skipped": 0, "quarantined_events": 0, "refused_requests": 0, "lag_ms": {}, "suppression_lag": {} });
     serde_json::from_value(json!({
         "from": "", "to": "", "currency": "EUR", "position": 1, "settled_before": "", "total": figures(1_234_567),
         "by": by, "operations": operations,

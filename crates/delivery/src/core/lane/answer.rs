@@ -80,8 +80,9 @@ impl Lane {
         let class = self.parcel(id)?.class;
         match outcome {
             Outcome::Delivered => {
-                let lag_us = now.at.since_us(self.parcel(id)?.issued_at);
-                self.status.lag.count(lag_us);
+                let parcel = self.parcel(id)?;
+                let (kind, lag_us) = (parcel.kind, now.at.since_us(parcel.issued_at));
+                self.status.count_lag(kind, lag_us);
                 self.status.delivered += 1;
                 self.settle(id, book);
                 None

@@ -48,11 +48,12 @@ const TABLE: &[(&str, Uses)] = &[
     ),
     ("server", Uses::Everything),
     ("sim", Uses::Everything),
+    ("fuzz", Uses::Everything),
     ("xtask", Uses::Only(&[])),
 ];
 
 /// No normal edge of ours may end here: they are ends of the graph.
-const ENDS: &[&str] = &["server", "sim", "xtask"];
+const ENDS: &[&str] = &["server", "sim", "fuzz", "xtask"];
 /// But for this one: `sim`, which nobody ships, runs the server's permits and sources as they are.
 const FROM_AN_END: (&str, &str) = ("sim", "server");
 

@@ -1,9 +1,13 @@
-//! Destinations as operators define them: where effects go. How they go there is `delivery`'s and `outbound`'s.
+//! Destinations as operators define them: where effects go. How they go there is `delivery`'s and `outbound`'s. `form` is
+//! how they stand in records and checkpoints.
+
+mod form;
 
 use crate::command::CommandError;
 use crate::settings::{MAX_TEXT_BYTES, Settings};
-use model::codec::{DecodeError, Decoder, Encoder};
+use model::consent::MAX_CATEGORY_BYTES;
 use model::id::Position;
+use std::collections::BTreeSet;
 
 /// The most destinations of a shard.
 pub const MAX_DESTINATIONS: usize = 256;
@@ -13,6 +17,8 @@ const MAX_URL_BYTES: usize = 2_048;
 const MAX_NAMED: usize = 256;
 /// The longest settings of a platform, as JSON, in bytes.
 const MAX_PLATFORM_BYTES: usize = 32 * 1024;
+/// The most categories of consent that all destinations of a shard name: whoever chooses anew is looked up in each.
+const MAX_CONSENT_CATEGORIES: usize = 16;
 /// The most credentials that a platform takes.
 const MAX_CREDENTIALS: usize = 8;
 /// The most attempts under way at a time that a destination may ask for.
@@ -45,11 +51,51 @@ pub enum DestinationKind {
         /// What proves to the platform who we are: the member of the settings that it belongs in, and the name under
         /// which operators keep it. The credentials themselves are in no record.
         credentials: Vec<(String, String)>,
-        /// It is told of those who agreed to advertising only; otherwise of everybody who did not refuse it.
-        consent_required: bool,
         /// What it is told of a person beside identifiers: some of [`PERSON_FIELDS`].
         person: Vec<String>,
     },
+}
+
+/// What a destination needs of a person before it is told of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ConsentNeed {
+    /// They agreed.
+    Required = 1,
+    /// They did not refuse.
+    UnlessDenied = 2,
+    /// Nothing: it works for the shop, as the shop itself does.
+    NotNeeded = 3,
+}
+
+impl ConsentNeed {
+    /// Every one with its word.
+    pub const ALL: [(Self, &'static str); 3] = [
+        (Self::Required, "required"),
+        (Self::UnlessDenied, "unless_denied"),
+        (Self::NotNeeded, "not_needed"),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(need, _)| *need == self).map_or("", |(_, word)| word)
+    }
+
+    /// What a word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, own)| *own == word).map(|(need, _)| *need)
+    }
+}
+
+impl DestinationKind {
+    /// What it needs where nobody says otherwise: those whom others may know of agreed to it, and the shop's own systems
+    /// are the shop.
+    pub fn usual_consent(&self) -> ConsentNeed {
+        match self {
+            Self::Platform { .. } => ConsentNeed::Required,
+            Self::Webhook { .. } | Self::Ndjson => ConsentNeed::NotNeeded,
+        }
+    }
 }
 
 /// What a platform can be told of a person beside identifiers.
@@ -75,6 +121,10 @@ pub struct Destination {
     pub name: String,
     /// What it is.
     pub kind: DestinationKind,
+    /// What it needs of a person.
+    pub consent: ConsentNeed,
+    /// The category of consent that this is about; that of the line where none is named.
+    pub consent_category: Option<String>,
     /// What becomes of unknown outcomes, and whether permits look at the person.
     pub class: SendingClass,
     /// The kinds of effects that it gets, e.g. `audience.entered`; all of them where this is empty.
@@ -98,14 +148,18 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Why it may not be told of a person who chose this of advertising, `None` being nothing: a stable word. `None` if it
-    /// may. Only ad platforms ask for consent: what else a destination is told is between the shop and whoever it tells.
+    /// The category of consent that it goes by.
+    pub fn consent_category<'a>(&'a self, settings: &'a Settings) -> &'a str {
+        self.consent_category.as_deref().unwrap_or(&settings.line.consent_category)
+    }
+
+    /// Why it may not be told of a person who chose this of its category, `None` being nothing: a stable word. `None` if
+    /// it may.
     pub fn refusal(&self, choice: Option<bool>) -> Option<&'static str> {
-        let DestinationKind::Platform { consent_required, .. } = self.kind else { return None };
-        match choice {
-            Some(true) => None,
-            Some(false) => Some("consent_denied"),
-            None => consent_required.then_some("no_consent"),
+        match (self.consent, choice) {
+            (ConsentNeed::NotNeeded, _) | (_, Some(true)) | (ConsentNeed::UnlessDenied, None) => None,
+            (_, Some(false)) => Some("consent_denied"),
+            (ConsentNeed::Required, None) => Some("no_consent"),
         }
     }
 
@@ -114,27 +168,11 @@ impl Destination {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(plain) {
             return Err(invalid("name must be 1 to 64 letters, digits, `_` or `-`"));
         }
-        if let DestinationKind::Webhook { url } = &self.kind
-            && !(1..=MAX_URL_BYTES).contains(&url.len())
+        if self.consent_category.as_ref().is_some_and(|name| !(1..=MAX_CATEGORY_BYTES).contains(&name.len()))
         {
-            return Err(invalid("url must have 1 to 2048 bytes"));
+            return Err(invalid("consent_category must have 1 to 64 bytes"));
         }
-        if let DestinationKind::Platform { settings, credentials, person, .. } = &self.kind {
-            if person.iter().any(|field| !PERSON_FIELDS.contains(&field.as_str())) {
-                return Err(invalid(
-                    "person names first_name, last_name, city, state, postcode and country only",
-                ));
-            }
-            if settings.len() > MAX_PLATFORM_BYTES {
-                return Err(invalid("settings must have at most 32768 bytes"));
-            }
-            let long = |text: &String| text.is_empty() || text.len() > MAX_TEXT_BYTES;
-            if credentials.len() > MAX_CREDENTIALS
-                || credentials.iter().any(|(to, name)| long(to) || long(name))
-            {
-                return Err(invalid("credentials are at most 8, each with a name of 1 to 256 bytes"));
-            }
-        }
+        self.check_kind()?;
         if self.limits.concurrency_max > MAX_CONCURRENCY {
             return Err(invalid("concurrency_max must be at most 1000"));
         }
@@ -146,94 +184,47 @@ impl Destination {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
-        encoder.text(&self.name);
-        match &self.kind {
-            DestinationKind::Webhook { url } => {
-                encoder.u8(1);
-                encoder.text(url);
-            }
-            DestinationKind::Ndjson => encoder.u8(2),
-            DestinationKind::Platform { settings, credentials, consent_required, person } => {
-                encoder.u8(4);
-                encoder.bool(*consent_required);
-                encoder.varint(person.len() as u64);
-                person.iter().for_each(|field| encoder.text(field));
-                encoder.text(settings);
-                encoder.varint(credentials.len() as u64);
-                for (member, name) in credentials {
-                    encoder.text(member);
-                    encoder.text(name);
+    fn check_kind(&self) -> Result<(), CommandError> {
+        let (url, settings, credentials) = match &self.kind {
+            DestinationKind::Ndjson => return Ok(()),
+            DestinationKind::Webhook { url } => (Some(url), "", &[][..]),
+            DestinationKind::Platform { settings, credentials, person } => {
+                if person.iter().any(|field| !PERSON_FIELDS.contains(&field.as_str())) {
+                    return Err(invalid(
+                        "person names first_name, last_name, city, state, postcode and country only",
+                    ));
                 }
+                if self.consent == ConsentNeed::NotNeeded {
+                    return Err(invalid("an ad platform needs consent: required or unless_denied"));
+                }
+                (None, settings.as_str(), credentials.as_slice())
             }
+        };
+        if url.is_some_and(|url| !(1..=MAX_URL_BYTES).contains(&url.len())) {
+            return Err(invalid("url must have 1 to 2048 bytes"));
         }
-        encoder.u8(self.class as u8);
-        for list in [&self.kinds, &self.audiences, &self.identifiers, &self.events] {
-            encoder.varint(list.len() as u64);
-            list.iter().for_each(|one| encoder.text(one));
+        if settings.len() > MAX_PLATFORM_BYTES {
+            return Err(invalid("settings must have at most 32768 bytes"));
         }
-        encoder.u32(self.secret_generation);
-        encoder.bool(self.overlap);
-        encoder.bool(self.enabled);
-        let SendingLimits { concurrency_max, attempts_per_second, batch_max, flush_after_ms } = self.limits;
-        encoder.u16(concurrency_max);
-        [attempts_per_second, batch_max, flush_after_ms].iter().for_each(|one| encoder.u32(*one));
-        encoder.varint(self.since.0);
+        let long = |text: &String| text.is_empty() || text.len() > MAX_TEXT_BYTES;
+        if credentials.len() > MAX_CREDENTIALS || credentials.iter().any(|(to, name)| long(to) || long(name))
+        {
+            return Err(invalid("credentials are at most 8, each with a name of 1 to 256 bytes"));
+        }
+        Ok(())
     }
+}
 
-    pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let name = decoder.text()?.to_owned();
-        let kind = match decoder.u8()? {
-            1 => DestinationKind::Webhook { url: decoder.text()?.to_owned() },
-            2 => DestinationKind::Ndjson,
-            form @ (3 | 4) => {
-                // The first form did not say: then nobody is told of who did not agree.
-                let mut person = Vec::new();
-                let consent_required = form == 3 || decoder.bool()?;
-                for _ in 0..if form == 3 { 0 } else { decoder.count()? } {
-                    person.push(decoder.text()?.to_owned());
-                }
-                let settings = decoder.text()?.to_owned();
-                let mut credentials = Vec::new();
-                for _ in 0..decoder.count()? {
-                    credentials.push((decoder.text()?.to_owned(), decoder.text()?.to_owned()));
-                }
-                DestinationKind::Platform { settings, credentials, consent_required, person }
-            }
-            other => return Err(DecodeError::Unknown(u64::from(other))),
-        };
-        let class = match decoder.u8()? {
-            1 => SendingClass::Marketing,
-            2 => SendingClass::Transactional,
-            other => return Err(DecodeError::Unknown(u64::from(other))),
-        };
-        let mut lists: [Vec<String>; 4] = Default::default();
-        for list in &mut lists {
-            for _ in 0..decoder.count()? {
-                list.push(decoder.text()?.to_owned());
-            }
+/// The categories of consent that somebody goes by, each once: the line's, and those that destinations name.
+pub(crate) fn consent_categories(settings: &Settings) -> Vec<&str> {
+    let own = settings.destinations.iter().filter_map(|one| one.consent_category.as_deref());
+    let mut all = vec![&*settings.line.consent_category];
+    for category in own {
+        if !all.contains(&category) {
+            all.push(category);
         }
-        let [kinds, audiences, identifiers, events] = lists;
-        Ok(Self {
-            name,
-            kind,
-            class,
-            kinds,
-            audiences,
-            identifiers,
-            events,
-            secret_generation: decoder.u32()?,
-            overlap: decoder.bool()?,
-            enabled: decoder.bool()?,
-            limits: SendingLimits {
-                concurrency_max: decoder.u16()?,
-                attempts_per_second: decoder.u32()?,
-                batch_max: decoder.u32()?,
-                flush_after_ms: decoder.u32()?,
-            },
-            since: Position(decoder.varint()?),
-        })
     }
+    all
 }
 
 /// Adds a destination, or replaces the one of that name, which keeps the position it began at.
@@ -244,6 +235,12 @@ pub(crate) fn define(
 ) -> Result<(), CommandError> {
     destination.check()?;
     destination.since = position;
+    let others = || settings.destinations.iter().filter(|own| own.name != destination.name);
+    let mut categories: BTreeSet<&str> = others().filter_map(|own| own.consent_category.as_deref()).collect();
+    categories.extend(destination.consent_category.as_deref());
+    if categories.len() > MAX_CONSENT_CATEGORIES {
+        return Err(CommandError::TooMany(format!("{MAX_CONSENT_CATEGORIES} categories of consent")));
+    }
     let own = settings.destinations.binary_search_by(|own| own.name.cmp(&destination.name));
     match own {
         Ok(at) => {
@@ -276,67 +273,59 @@ fn invalid(message: &str) -> CommandError {
 
 #[cfg(test)]
 mod tests {
+    use super::form::tests::{destination, platform};
     use super::*;
 
-    fn destination(kind: DestinationKind) -> Destination {
-        Destination {
-            name: "d".to_owned(),
-            kind,
-            class: SendingClass::Transactional,
-            kinds: Vec::new(),
-            audiences: Vec::new(),
-            identifiers: Vec::new(),
-            events: Vec::new(),
-            secret_generation: 0,
-            overlap: false,
-            enabled: true,
-            limits: SendingLimits::default(),
-            since: Position(0),
-        }
-    }
-
-    fn platform(consent_required: bool) -> DestinationKind {
-        let (settings, credentials) = ("{}".to_owned(), vec![("access_token".to_owned(), "t".to_owned())]);
-        DestinationKind::Platform { settings, credentials, consent_required, person: vec!["city".to_owned()] }
-    }
-
     #[test]
-    fn platforms_are_told_of_those_who_agreed() {
+    fn who_may_be_told_of_is_what_a_destination_needs() {
         let table = [
-            (platform(true), [None, Some("consent_denied"), Some("no_consent")]),
-            (platform(false), [None, Some("consent_denied"), None]),
-            (DestinationKind::Ndjson, [None, None, None]),
+            (ConsentNeed::Required, [None, Some("consent_denied"), Some("no_consent")]),
+            (ConsentNeed::UnlessDenied, [None, Some("consent_denied"), None]),
+            (ConsentNeed::NotNeeded, [None, None, None]),
         ];
-        for (kind, expected) in table {
-            let destination = destination(kind);
-            let found = [Some(true), Some(false), None].map(|choice| destination.refusal(choice));
-            assert_eq!(found, expected, "{:?}", destination.kind);
+        for (consent, expected) in table {
+            let own = Destination { consent, ..destination(DestinationKind::Ndjson) };
+            let found = [Some(true), Some(false), None].map(|choice| own.refusal(choice));
+            assert_eq!(found, expected, "{consent:?}");
+            assert_eq!(ConsentNeed::of_word(consent.word()), Some(consent));
         }
     }
 
     #[test]
-    fn destinations_read_back_and_older_ones_ask_for_consent() {
-        for kind in [platform(true), platform(false), DestinationKind::Ndjson] {
-            let (own, mut bytes) = (destination(kind), Vec::new());
-            own.encode(&mut Encoder(&mut bytes));
-            assert_eq!(Destination::decode(&mut Decoder::new(&bytes)).unwrap(), own);
+    fn a_platform_needs_consent_and_others_may() {
+        for (kind, usual, may_do_without) in [
+            (platform(), ConsentNeed::Required, false),
+            (DestinationKind::Ndjson, ConsentNeed::NotNeeded, true),
+        ] {
+            assert_eq!(kind.usual_consent(), usual);
+            let own = Destination { consent: ConsentNeed::NotNeeded, ..destination(kind) };
+            assert_eq!(own.check().is_ok(), may_do_without, "{own:?}");
         }
-        // Name, form 3, settings, no credentials, and all that follows.
-        let mut bytes = Vec::new();
-        let mut encoder = Encoder(&mut bytes);
-        encoder.text("d");
-        encoder.u8(3);
-        encoder.text("{}");
-        encoder.varint(0);
-        encoder.u8(2);
-        (0..4).for_each(|_| encoder.varint(0));
-        encoder.u32(0);
-        encoder.bool(false);
-        encoder.bool(true);
-        encoder.u16(0);
-        (0..3).for_each(|_| encoder.u32(0));
-        encoder.varint(7);
-        let read = Destination::decode(&mut Decoder::new(&bytes)).unwrap();
-        assert_eq!((read.refusal(None), read.since), (Some("no_consent"), Position(7)));
+    }
+
+    #[test]
+    fn categories_are_few_and_the_line_is_where_none_is_named() {
+        let mut settings = Settings::default();
+        let named = |number: usize, category: Option<String>| Destination {
+            name: format!("d{number}"),
+            consent_category: category,
+            ..destination(DestinationKind::Ndjson)
+        };
+        for number in 0..MAX_CONSENT_CATEGORIES {
+            define(&mut settings, named(number, Some(format!("c{number}"))), Position(1)).unwrap();
+        }
+        define(&mut settings, named(100, None), Position(1)).unwrap();
+        define(&mut settings, named(101, Some("c3".to_owned())), Position(1)).unwrap();
+        let one_more = define(&mut settings, named(102, Some("x".to_owned())), Position(1));
+        assert!(matches!(one_more, Err(CommandError::TooMany(_))), "{one_more:?}");
+        // In place of another one it is not one more.
+        define(&mut settings, named(0, Some("x".to_owned())), Position(1)).unwrap();
+        let categories = consent_categories(&settings);
+        assert_eq!((categories.len(), categories[0]), (MAX_CONSENT_CATEGORIES + 1, "Advertising"));
+        let of = |name: &str| settings.destinations.iter().find(|one| one.name == name).unwrap();
+        assert_eq!(of("d100").consent_category(&settings), "Advertising");
+        assert_eq!(of("d101").consent_category(&settings), "c3");
+        let long = named(1, Some("x".repeat(MAX_CATEGORY_BYTES + 1)));
+        assert!(matches!(define(&mut settings, long, Position(1)), Err(CommandError::Invalid(_))));
     }
 }

@@ -41,8 +41,8 @@ pub use define::{
     Draft, Drafted, Gathered, Gathering, MAX_CHUNK, MAX_TOGETHER, PARTS, Stretch, erased_by, part_of,
 };
 pub use destination::{
-    Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, PERSON_FIELDS, SendingClass,
-    SendingLimits,
+    ConsentNeed, Destination, DestinationKind, MAX_CONCURRENCY, MAX_DESTINATIONS, PERSON_FIELDS,
+    SendingClass, SendingLimits,
 };
 pub use engine::{AsOf, Machine, Outcome};
 pub use key_rules::{KeyRules, MAX_LISTED};

@@ -3,14 +3,19 @@
 use super::audiences::{any_id, everybody};
 use super::shard::{Happening, Id, Shard, browser, email, user};
 use engage::effect::Body;
-use engage::{Operation, Parting, WhoToErase};
-use model::id::Key;
+use engage::{
+    ConsentNeed, Destination, DestinationKind, Operation, Parting, SendingClass, SendingLimits, WhoToErase,
+};
+use model::id::{Key, Position};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+/// The line goes by the first, a destination by the second, nobody by the third.
+const CATEGORIES: [&str; 3] = ["Advertising", "Email", "Statistics"];
+
 #[derive(Clone, Debug)]
 enum Act {
-    Says(Vec<Id>, bool, Option<bool>, i64),
+    Says(Vec<Id>, bool, Option<bool>, i64, &'static str),
     Part(Id, Id),
     Erase(Id),
 }
@@ -22,7 +27,8 @@ fn any_act() -> impl Strategy<Value = Act> {
     ];
     let says = prop_oneof![1 => Just(None), 2 => any::<bool>().prop_map(Some)];
     prop_oneof![
-        8 => (ids, any::<bool>(), says, 0_i64..3_000_000).prop_map(|(ids, server, says, late)| Act::Says(ids, server, says, late)),
+        8 => (ids, any::<bool>(), says, 0_i64..3_000_000, prop::sample::select(&CATEGORIES[..]))
+            .prop_map(|(ids, server, says, late, category)| Act::Says(ids, server, says, late, category)),
         2 => (any_id(), any_id()).prop_map(|(one, other)| Act::Part(one, other)),
         1 => any_id().prop_map(Act::Erase),
     ]
@@ -32,23 +38,34 @@ fn any_act() -> impl Strategy<Value = Act> {
 #[derive(Default)]
 struct Follower {
     read: usize,
-    chosen: BTreeMap<Key, Option<bool>>,
+    chosen: BTreeMap<(Key, String), Option<bool>>,
 }
 
 impl Follower {
+    fn knows(&self, profile: Key, category: &str) -> Option<bool> {
+        self.chosen.get(&(profile, category.to_owned())).copied().flatten()
+    }
+
     fn follow(&mut self, shard: &Shard) {
         for (_, effect) in &shard.effects[self.read..] {
-            let known = self.chosen.get(&effect.subject).copied().flatten();
+            let of = |profile: Key, category: &str| (profile, category.to_owned());
             match Body::decode(effect.kind, &effect.body).unwrap() {
                 Body::Consent { category, before, after } => {
-                    assert_eq!((&*category, before), ("Advertising", known), "{effect:?}");
+                    assert!(CATEGORIES[..2].contains(&&*category), "nobody goes by it: {effect:?}");
+                    let known = self.knows(effect.subject, &category);
+                    assert_eq!(before, known, "{effect:?}");
                     assert_ne!(before, after);
-                    self.chosen.insert(effect.subject, after);
+                    self.chosen.insert(of(effect.subject, &category), after);
                 }
-                Body::Merged { from } => drop(self.chosen.remove(&from)),
+                Body::Merged { from } => self.chosen.retain(|(own, _), _| *own != from),
                 // Who was one with them was known by what was known of them.
-                Body::Unmerged(parts) => self.chosen.extend(parts.into_iter().map(|part| (part, known))),
-                Body::Erased { .. } => drop(self.chosen.remove(&effect.subject)),
+                Body::Unmerged(parts) => {
+                    for category in CATEGORIES {
+                        let known = self.knows(effect.subject, category);
+                        self.chosen.extend(parts.iter().map(|part| (of(*part, category), known)));
+                    }
+                }
+                Body::Erased { .. } => self.chosen.retain(|(own, _), _| *own != effect.subject),
                 _ => {}
             }
         }
@@ -60,10 +77,11 @@ proptest! {
     #[test]
     fn every_change_of_mind_is_told_once(acts in prop::collection::vec(any_act(), 1..60)) {
         let (mut shard, mut follower) = (Shard::new(), Follower::default());
+        shard.command(Operation::DefineDestination(going_by("Email")));
         for act in &acts {
             match act {
-                Act::Says(ids, server, says, late) => {
-                    shard.happen(&Happening { consent: *says, late_us: *late, ..Happening::of(ids, *server) });
+                Act::Says(ids, server, says, late, category) => {
+                    shard.happen(&Happening { consent: *says, category, late_us: *late, ..Happening::of(ids, *server) });
                 }
                 Act::Part(one, other) => drop(shard.command(Operation::Unmerge(Parting::Pair(one.key(), other.key())))),
                 Act::Erase(id) => drop(shard.command(Operation::Erase(WhoToErase::Identifier(id.key())))),
@@ -71,10 +89,32 @@ proptest! {
             follower.follow(&shard);
             for id in everybody() {
                 let Some(read) = shard.profile(id) else { continue };
-                let known = follower.chosen.get(&read.profile).copied().flatten();
-                prop_assert_eq!(read.aggregate.consent.choice("Advertising"), known, "{:?} after {:?}", id, act);
+                for category in &CATEGORIES[..2] {
+                    let known = follower.knows(read.profile, category);
+                    prop_assert_eq!(read.aggregate.consent.choice(category), known, "{:?} after {:?}", id, act);
+                }
             }
         }
+    }
+}
+
+/// A destination that asks for consent to this.
+fn going_by(category: &str) -> Destination {
+    Destination {
+        name: "mail".to_owned(),
+        kind: DestinationKind::Ndjson,
+        consent: ConsentNeed::Required,
+        consent_category: Some(category.to_owned()),
+        class: SendingClass::Transactional,
+        kinds: Vec::new(),
+        audiences: Vec::new(),
+        identifiers: Vec::new(),
+        events: Vec::new(),
+        secret_generation: 0,
+        overlap: false,
+        enabled: true,
+        limits: SendingLimits::default(),
+        since: Position(0),
     }
 }
 
@@ -107,4 +147,25 @@ fn a_word_that_changes_nothing_is_not_told() {
     assert_eq!(all.len(), 3, "one of them hears otherwise: {all:?}");
     say(&mut shard, email(1), true, false);
     assert_eq!(told(&shard).len(), 4);
+}
+
+/// What nobody goes by is told of to nobody, so that logs of before a destination could name a category replay the same.
+#[test]
+fn a_category_is_told_of_from_when_a_destination_goes_by_it() {
+    let mut shard = Shard::new();
+    let say = |shard: &mut Shard, says: bool| {
+        shard.happen(&Happening {
+            consent: Some(says),
+            category: "Email",
+            ..Happening::of(&[user(1)], true)
+        });
+    };
+    say(&mut shard, true);
+    assert_eq!(told(&shard), []);
+    shard.command(Operation::DefineDestination(going_by("Email")));
+    say(&mut shard, false);
+    assert_eq!(told(&shard), [(Some(true), Some(false))]);
+    shard.command(Operation::RemoveDestination("mail".to_owned()));
+    say(&mut shard, true);
+    assert_eq!(told(&shard).len(), 1);
 }

@@ -49,6 +49,8 @@ pub struct Happening {
     pub alias: bool,
     pub bought: Option<Bought>,
     pub consent: Option<bool>,
+    /// What the consent is about.
+    pub category: &'static str,
     pub traits: String,
     /// Log time since the happening before.
     pub after_us: i64,
@@ -81,6 +83,7 @@ impl Happening {
             alias: false,
             bought: None,
             consent: None,
+            category: "Advertising",
             traits: String::new(),
             after_us: 1,
             late_us: 0,
@@ -118,7 +121,7 @@ impl Happening {
         } else {
             vec![Product { product_id: product, category: "", quantity: 1, price_minor: 1 }]
         };
-        let consent = self.consent.map(|granted| Consent { category: "Advertising", granted });
+        let consent = self.consent.map(|granted| Consent { category: self.category, granted });
         let event = Event {
             kind: if self.alias { EventKind::Alias } else { EventKind::Track },
             source: 1,

@@ -11,7 +11,8 @@ use crate::calendar::{iso, now_us};
 use crate::feed::KINDS;
 use delivery::{DeadLetter, LaneStatus, Runner};
 use engage::{
-    ConsentNeed, Destination, DestinationKind, MAX_CONCURRENCY, Operation, SendingClass, SendingLimits, Settings,
+    ConsentNeed, Destination, DestinationKind, MAX_CONCURRENCY, Operation, SendingClass, SendingLimits,
+    Settings,
 };
 use model::id::{EffectId, Position, public_id};
 use std::sync::Arc;

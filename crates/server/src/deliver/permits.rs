@@ -91,7 +91,8 @@ impl<S: Shard> LoopPermits<S> {
         let reason = destination.refusal(choice)?;
         // A message that says itself that there is no consent takes the person out of the list, where they are in it.
         let takes_out = is_platform(destination)
-            && matches!(parcel.kind, AUDIENCE_ENTERED | CONSENT_CHANGED) && said::is_denied(&parcel.body);
+            && matches!(parcel.kind, AUDIENCE_ENTERED | CONSENT_CHANGED)
+            && said::is_denied(&parcel.body);
         (!takes_out).then_some(reason)
     }
 

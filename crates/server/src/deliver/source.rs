@@ -13,6 +13,7 @@ use model::feature::event_name;
 use model::id::{EffectId, Key, Position, public_id};
 use outbound::render::{Message, render};
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Items looked at for one answer, so that a destination that wants few of them does not hold its lane up for long.
@@ -47,13 +48,15 @@ pub struct FeedSource<S> {
     keeps_lists: bool,
     /// One supply is read at a time: the lock is never waited for.
     bodies: Mutex<EventBodies>,
+    /// Up to where losses were told of: a lane that waits before one asks more than once.
+    lost_before: AtomicU64,
 }
 
 impl<S: Shard> FeedSource<S> {
     /// What a destination gets of a shard.
     pub fn new(shard: Arc<S>, destination: Destination) -> Self {
         let keeps_lists = said::keeps_lists(&destination);
-        Self { shard, destination, keeps_lists, bodies: Mutex::default() }
+        Self { shard, destination, keeps_lists, bodies: Mutex::default(), lost_before: AtomicU64::new(0) }
     }
 
     async fn read(&self, after: Option<EffectId>, limit: usize) -> Result<Supply, SourceError> {
@@ -67,7 +70,9 @@ impl<S: Shard> FeedSource<S> {
                 // What was read before the loss goes by itself, so that the lane knows on which side a message lies.
                 Err(FeedError::Gone { start, .. }) if start > place && !supply.parcels.is_empty() => break,
                 Err(FeedError::Gone { start, .. }) if start > place => {
-                    self.shard.note_lost(&self.destination.name, start.position);
+                    if self.lost_before.fetch_max(start.position.0, Ordering::Relaxed) < start.position.0 {
+                        self.shard.note_lost(&self.destination.name, start.position);
+                    }
                     supply.through = before(start);
                     supply.lost_through = supply.through;
                     place = start;

@@ -63,7 +63,8 @@ fn a_webhook_is_told_of_those_who_agreed_to_its_own_category() {
     says(&shop, "ann", "Email", false);
     let of_ann = || {
         let got = mail.got.lock().unwrap();
-        let data = got.iter().filter(|(_, body)| body["type"] == "consent.changed").map(|(_, body)| &body["data"]);
+        let data =
+            got.iter().filter(|(_, body)| body["type"] == "consent.changed").map(|(_, body)| &body["data"]);
         data.filter(|data| data["identifiers"][0]["value"] == "ann").cloned().collect::<Vec<Value>>()
     };
     until("ann's word arrives", || of_ann().len() == 2);

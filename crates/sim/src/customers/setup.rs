@@ -2,8 +2,8 @@
 
 use crate::outside::Outside;
 use engage::{
-    Command, Destination, DestinationKind, Draft, Operation, PARTS, SendingClass, SendingLimits, Stretch,
-    View,
+    Command, ConsentNeed, Destination, DestinationKind, Draft, Operation, PARTS, SendingClass, SendingLimits,
+    Stretch, View,
 };
 use env::seeded::Seed;
 use model::audience::{DefinitionId, DefinitionKind};
@@ -132,6 +132,8 @@ fn destination(wish: &Wish, place: usize) -> Destination {
     Destination {
         name: wish.name.to_owned(),
         kind: DestinationKind::Webhook { url: Outside::url(place) },
+        consent: ConsentNeed::NotNeeded,
+        consent_category: None,
         class: wish.class,
         kinds: owned(wish.kinds),
         audiences: owned(wish.audiences),

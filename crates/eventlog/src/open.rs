@@ -147,6 +147,7 @@ fn open_segment(
     let file =
         env.disk.open(&path, OpenMode::ReadWrite).map_err(|error| LogError::io("open", &path, error))?;
     let header = segment::read_header(file.as_ref(), &path, Some((options.shard, options.region)))?;
+    let file = if header.sealed.is_some() { segment::sealed_file(env, &path) } else { file };
     Ok(Arc::new(Segment { first, path, header, file }))
 }
 

@@ -44,6 +44,25 @@ impl LocalReader {
         Ok(true)
     }
 
+    /// A sealed segment that was replaced or removed under the reader reads like a damaged one: the place is found again.
+    /// Each version of a segment is met once, so this ends.
+    fn look_again(&mut self, error: LogError) -> Result<(), LogError> {
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.segment.is_replaced()) {
+            // Whoever replaced it may not have said so yet.
+            self.shared.wait_for_background();
+        }
+        match self.cursor.take() {
+            Some(cursor) if !self.shared.is_current(&cursor.segment) => {
+                self.ready.clear();
+                Ok(())
+            }
+            cursor => {
+                self.cursor = cursor;
+                Err(error)
+            }
+        }
+    }
+
     /// Reads the next stored frame that holds something new into `ready`. `false` at the end of what is known.
     fn fill(&mut self) -> Result<bool, LogError> {
         let Some(cursor) = &mut self.cursor else {
@@ -74,8 +93,14 @@ impl LogReader for LocalReader {
                 self.next = frame.next();
                 return Ok(Some(frame));
             }
-            if !self.fill()? && !self.advance()? {
-                return Ok(None);
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => {
+                    if !self.advance()? {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => self.look_again(error)?,
             }
         }
     }

@@ -193,7 +193,7 @@ impl Shared {
             first: old.first,
             path: old.path.clone(),
             header: written.header,
-            file: Arc::clone(&written.file),
+            file: segment::sealed_file(&self.env, &old.path),
         };
         let mut state = self.state();
         if let Some(current) = state.segments.iter_mut().find(|kept| Arc::ptr_eq(&kept.segment, old)) {

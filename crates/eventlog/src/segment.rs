@@ -24,9 +24,10 @@
 //! of a segment, so a segment whose header cannot be read is damaged, never merely young.
 
 use crate::error::LogError;
-use env::{DiskFile, Env};
+use env::{Disk, DiskFile, Env, OpenMode};
 use model::codec::{Decoder, Encoder};
 use model::id::{Position, Term, Timestamp};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -157,7 +158,7 @@ fn decode_content(decoder: &mut Decoder<'_>) -> Result<Content, model::codec::De
     })
 }
 
-/// A segment file that is open for reading (and, for the last one, writing).
+/// A segment file for reading (and, for the last one, writing).
 pub(crate) struct Segment {
     pub(crate) first: Position,
     pub(crate) path: PathBuf,
@@ -165,9 +166,63 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
 }
 
+/// A file that is opened for each read. Sealed segments are many and seldom read: as many descriptors as a log has segments
+/// would be more than a process may have.
+struct OpenedForEachRead {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+/// The file of a sealed segment. It may be replaced by a version that says the same, or less where somebody was erased: then
+/// what is read next is of another tag, and the reader looks for its place again.
+pub(crate) fn sealed_file(env: &Env, path: &Path) -> Arc<dyn DiskFile> {
+    Arc::new(OpenedForEachRead { disk: Arc::clone(&env.disk), path: path.to_owned() })
+}
+
+impl OpenedForEachRead {
+    fn open(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(&self.path, OpenMode::Read)
+    }
+
+    fn refused() -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, "a sealed segment never changes")
+    }
+}
+
+impl DiskFile for OpenedForEachRead {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.open()?.read_at(offset, buffer)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.open()?.read_exact_at(offset, buffer)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.open()?.len()
+    }
+
+    fn write_all_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(Self::refused())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(Self::refused())
+    }
+}
+
 impl Segment {
     pub(crate) fn corrupt(&self, offset: u64, what: &str) -> LogError {
         LogError::Corrupt { segment: self.path.clone(), offset, what: what.to_owned() }
+    }
+
+    /// Whether another version, or none, is in the place of this one.
+    pub(crate) fn is_replaced(&self) -> bool {
+        read_header(self.file.as_ref(), &self.path, None).map_or(true, |header| header != self.header)
     }
 
     pub(crate) fn is_sealed(&self) -> bool {

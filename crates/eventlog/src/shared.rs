@@ -136,6 +136,18 @@ impl Shared {
         state.durable
     }
 
+    /// Until nobody is replacing or removing segment files.
+    pub(crate) fn wait_for_background(&self) {
+        drop(self.background.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether the log still reads from this version of a segment.
+    pub(crate) fn is_current(&self, segment: &Arc<Segment>) -> bool {
+        let state = self.state();
+        let at = state.segments.partition_point(|entry| entry.segment.first < segment.first);
+        state.segments.get(at).is_some_and(|entry| Arc::ptr_eq(&entry.segment, segment))
+    }
+
     /// Finds the segment that holds a position. `None` at the durable end.
     pub(crate) fn locate(&self, position: Position) -> Result<Option<Place>, LogError> {
         let state = self.state();

@@ -92,8 +92,14 @@ fn read_all(log: &LocalLog) -> Vec<Frame> {
 
 /// Appends one frame of one record of that many bytes at the log's own term and time.
 fn append_one(log: &mut LocalLog, record_bytes: usize) -> Frame {
+    let record = vec![log.next_position().0 as u8; record_bytes];
+    append_body(log, &record)
+}
+
+/// The same with one record of these bytes.
+fn append_body(log: &mut LocalLog, record: &[u8]) -> Frame {
     let mut body = Vec::new();
-    encode_record(&mut body, RecordKind::EVENT, &vec![log.next_position().0 as u8; record_bytes]);
+    encode_record(&mut body, RecordKind::EVENT, record);
     let draft = FrameDraft { received_at: log.last_received_at(), control: false, count: 1, body };
     let first = log.next_position();
     let term = log.term();

@@ -170,6 +170,91 @@ fn a_slow_reader_keeps_the_old_file() {
     assert_eq!(found, expected);
 }
 
+/// A reader that stands in a sealed segment reads on in whatever takes its place, and learns where it is gone.
+#[test]
+fn a_reader_reads_on_where_a_sealed_segment_is_replaced() {
+    for sealed in [false, true] {
+        let world = World::new(1, 0);
+        // Segments of several reads each, so that the reader comes back to the file.
+        let options = LogOptions { segment_bytes: 1 << 20, block_bytes: 20_000, ..small_options(sealed) };
+        let (mut log, _) = open(&world.env(), &options);
+        let mut expected = Vec::new();
+        let mut body = vec![0; 20_000];
+        let mut noise = env::seeded::Seed::new(7);
+        while log.handle().segments().len() < 4 {
+            body.fill_with(|| noise.next_u64() as u8);
+            expected.push(crate::append_body(&mut log, &body));
+        }
+        seal_all(&log);
+        let firsts: Vec<_> = log.handle().segments().iter().map(|segment| segment.first).collect();
+        let mut reader = log.read_from(log.first_position()).unwrap();
+        let mut found = Vec::new();
+        for (index, first) in firsts.iter().take(3).enumerate() {
+            while found.last().is_none_or(|frame: &Frame| frame.next().0 < first.0 + 3) {
+                found.push(reader.next().unwrap().unwrap());
+            }
+            // Everything but the first records says less from now on: all that follows lies elsewhere in the file.
+            let kept = found.len();
+            let erase = &mut |mut frame: Frame| {
+                if frame.first.0 >= kept as u64 && frame.first.0 % 3 == index as u64 {
+                    frame.body.clear();
+                    model::record::encode_record(&mut frame.body, model::record::RecordKind::EVENT, b"");
+                }
+                frame
+            };
+            log.handle().rewrite_segment(*first, erase).unwrap();
+            expected = expected
+                .into_iter()
+                .map(|frame| {
+                    if frame.first >= *first && frame.first.0 < firsts[index + 1].0 {
+                        erase(frame)
+                    } else {
+                        frame
+                    }
+                })
+                .collect();
+        }
+        // What was read ahead of the change is still what it was: a reader holds at most one buffer of it.
+        while let Some(frame) = reader.next().unwrap() {
+            found.push(frame);
+        }
+        assert_eq!(found.len(), expected.len());
+        let differ = found.iter().zip(&expected).filter(|(found, expected)| found != expected).count();
+        let ahead = 3 * (256 << 10) / 20_000 + 3;
+        assert!(differ <= ahead, "{differ} frames are as they were before: more than were read ahead");
+        assert!(found.iter().zip(&expected).all(|(found, expected)| found.first == expected.first));
+    }
+}
+
+/// A log holds few files open, however long it is.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the kernel knows which files are open")]
+fn sealed_segments_are_not_held_open() {
+    let folder = std::env::temp_dir().join(format!("throughline-open-files-{}", std::process::id()));
+    let env = Env::real();
+    let (mut log, _) = LocalLog::open(&env, &folder, small_options(false)).unwrap();
+    for _ in 0..900 {
+        append_one(&mut log, 150);
+    }
+    let held = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = links.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links.filter(|link| link.starts_with(&folder)).count()
+    };
+    let open_before = held();
+    seal_all(&log);
+    let before = read_all(&log);
+    assert!(log.handle().segments().len() > 30);
+    assert!(open_before > 30, "{open_before} open files before sealing: the test is void");
+    assert!(held() < 8, "{} files are held open", held());
+    drop(log);
+    let (log, _) = LocalLog::open(&env, &folder, small_options(false)).unwrap();
+    assert!(held() < 8, "{} files are held open after a start", held());
+    assert_eq!(read_all(&log), before);
+    drop(log);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn erasing_leaves_no_trace_and_no_hole() {
     for (sealed, quiet) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -279,7 +279,7 @@ stored! {
         pub warnings: Vec<CartWarning>,
     }
 
-    /// A cart and what belongs to it: with this, [`crate::View::totals`] knows what it costs.
+    /// A cart and what belongs to it: with this, [`crate::View::price`] knows what it costs.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct CartShown {
         /// The cart.
@@ -293,7 +293,7 @@ stored! {
     /// How often a code was used.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct CodeUses {
-        /// The code, in lower case.
+        /// What the code is looked up by: [`model::commerce::discount::folded`].
         pub code: String,
         /// By everybody.
         pub in_all: u64,

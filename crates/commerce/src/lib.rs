@@ -3,7 +3,7 @@
 //! The path of one checkout:
 //!
 //! 1. A door makes a random token for a cart and hands in [`Operation::CartCreate`] with the token's hash; lines, buyer,
-//!    address and way of sending follow (`carts.rs`). [`View::totals`] says what it costs.
+//!    address and way of sending follow (`carts.rs`). [`View::price`] says what it costs.
 //! 2. [`Operation::Pay`] (`checkout.rs`) prices the cart again, from the state, and refuses if the buyer was told another
 //!    total; then it reserves all units together, or none, and writes down a payment that is to be authorised.
 //! 3. [`cashier`] sees it in the view, asks the provider outside the loop, and hands in
@@ -20,14 +20,27 @@
 
 mod carts;
 pub mod cashier;
+mod catalogue;
+mod check;
+mod checkout;
 mod command;
+mod customers;
 pub mod effect;
+pub mod http;
+pub mod import;
 mod machine;
+mod orders;
+mod payments;
+mod pricing;
 mod query;
+mod read;
 mod refusal;
+mod rules;
 mod settings;
 mod shop;
 mod state;
+mod stock;
+pub mod storefront;
 mod terms;
 mod view;
 
@@ -36,6 +49,7 @@ pub use command::{
     FulfilInput, LineChange, LineInput, Operation, PayInput, PaymentShown, RefundInput, Reply, StockSetting,
 };
 pub use machine::Commerce;
+pub use pricing::{CartPrice, ShippingOffer};
 pub use query::{Answer, PAGE_MAX, Query};
 pub use refusal::{Refusal, Shortage};
 pub use settings::{

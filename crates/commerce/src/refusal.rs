@@ -59,18 +59,21 @@ stored! {
         /// There are not so many.
         #[error("there is not enough in stock for {} of the lines", .0.len())]
         NotEnoughStock(Vec<Shortage>) = 20,
-        /// The amounts are beyond what can be counted.
-        #[error("the sums of this cart are too large")]
-        SumsTooLarge = 21,
+        /// The amounts are beyond what is believed.
+        #[error("{0}")]
+        NoPrice(String) = 21,
         /// Nobody by this name carries out payments.
         #[error("there is no payment provider of this name in the settings")]
         NoSuchProvider = 22,
-        /// A code that was used up or ended since.
+        /// A cart gets only so many tries.
         #[error("too many payments were tried for this cart: begin another")]
         TooManyAttempts = 23,
         /// The payment's key is in use.
         #[error("there is a payment with this key: make another")]
         PaymentExists = 24,
+        /// The country is of no market.
+        #[error("nothing is sold to this country: choose another")]
+        NotSoldThere = 25,
 
         /// What was asked for cannot happen in this state.
         #[error("the payment is {0}: this cannot be done now")]
@@ -151,7 +154,8 @@ impl Refusal {
             Self::NotForSale(_) => "not_for_sale",
             Self::PriceChanged(_) => "price_changed",
             Self::NotEnoughStock(_) => "not_enough_stock",
-            Self::SumsTooLarge => "sums_too_large",
+            Self::NoPrice(_) => "no_price",
+            Self::NotSoldThere => "not_sold_there",
             Self::NoSuchProvider => "no_such_provider",
             Self::TooManyAttempts => "too_many_attempts",
             Self::PaymentExists => "payment_exists",

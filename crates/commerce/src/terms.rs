@@ -1,8 +1,9 @@
 //! Under which terms the shop sells: settings, markets, taxes, shipping, discounts, fixed prices.
 
 use crate::settings::ShopSettings;
-use model::commerce::discount::Discount;
-use model::commerce::market::{FixedPrice, Market};
+use model::commerce::discount::{Discount, folded};
+use model::commerce::market::{Conversion, FixedPrice, Market, market_of};
+use model::commerce::money::Rounding;
 use model::commerce::shipping::ShippingZone;
 use model::commerce::tax::TaxRate;
 use model::id::Key;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 ///
 /// The view knows all of it. The machine's own copy has no discounts and no fixed prices: there may be many, and each is
 /// a row that is looked up when it is wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// The shop as a whole.
     pub settings: Arc<ShopSettings>,
@@ -24,10 +25,42 @@ pub struct Terms {
     pub tax_rates: Arc<Vec<TaxRate>>,
     /// Where things are sent.
     pub shipping_zones: Arc<Vec<ShippingZone>>,
-    /// Codes, by their lower-case form.
+    /// Codes, by what they are looked up by ([`folded`]).
     pub discounts: Arc<BTreeMap<String, Discount>>,
     /// Fixed prices, by market and variant.
     pub fixed_prices: BTreeMap<String, Arc<BTreeMap<u64, FixedPrice>>>,
+    /// The market of a shop that has none.
+    own: Arc<Market>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        let settings = ShopSettings::default();
+        Self {
+            own: Arc::new(own_market(&settings)),
+            settings: Arc::new(settings),
+            markets: Arc::default(),
+            tax_rates: Arc::default(),
+            shipping_zones: Arc::default(),
+            discounts: Arc::default(),
+            fixed_prices: BTreeMap::new(),
+        }
+    }
+}
+
+/// Everywhere, in the shop's own currency and language, at the shop's own prices.
+fn own_market(settings: &ShopSettings) -> Market {
+    Market {
+        handle: "own".to_owned(),
+        name: settings.name.clone(),
+        countries: Vec::new(),
+        currency: settings.currency,
+        languages: vec![settings.language.clone()],
+        prices_include_tax: true,
+        rounding: Rounding::HalfUp,
+        cash_step_minor: 1,
+        conversion: Conversion::SAME,
+    }
 }
 
 stored! {
@@ -73,7 +106,10 @@ impl Terms {
     /// Takes in a part.
     pub(crate) fn put(&mut self, part: Part) {
         match part {
-            Part::Settings(settings) => self.settings = settings,
+            Part::Settings(settings) => {
+                self.own = Arc::new(own_market(&settings));
+                self.settings = settings;
+            }
             Part::Markets(markets) => self.markets = markets,
             Part::TaxRates(rates) => self.tax_rates = rates,
             Part::ShippingZones(zones) => self.shipping_zones = zones,
@@ -87,19 +123,18 @@ impl Terms {
 
     /// The code as it is known, however it was typed.
     pub fn discount(&self, code: &str) -> Option<&Discount> {
-        self.discounts.get(&code.to_lowercase())
+        self.discounts.get(&folded(code))
     }
 
-    /// The market of a country: the first that names it, else the first of all. `None` while there are no markets.
+    /// The market of a country. While there are no markets, the shop sells everywhere in its own currency.
     pub fn market_of(&self, country: [u8; 2]) -> Option<&Market> {
-        let mut markets = self.markets.iter();
-        markets.find(|market| market.countries.contains(&country)).or_else(|| self.markets.first())
+        if self.markets.is_empty() { Some(&self.own) } else { market_of(&self.markets, country) }
     }
 }
 
 /// The row of a code.
 pub(crate) fn discount_key(code: &str) -> Key {
-    Key::of_text("discount", &code.to_lowercase())
+    Key::of_text("discount", &folded(code))
 }
 
 /// The row of a fixed price.

@@ -1,14 +1,13 @@
 //! What other threads read without the loop: the catalogue with what is available, the terms, and the payments that wait
 //! to be carried out.
 
-use crate::carts;
 use crate::command::CartShown;
+use crate::pricing::{self, CartPrice, Pricing};
 use crate::refusal::Refusal;
 use crate::settings::Location;
 use crate::terms::{FixedRow, Part, Terms};
 use engine::AsOf;
-use model::commerce::discount::Discount;
-use model::commerce::order::Totals;
+use model::commerce::discount::{Discount, folded};
 use model::commerce::payment::Payment;
 use model::commerce::product::{Collection, Product};
 use model::id::{Key, Position, Timestamp};
@@ -118,7 +117,7 @@ pub enum Change {
     Terms(Part),
     /// A code is there.
     Discount(Discount),
-    /// A code, in lower case, is gone.
+    /// A code is gone: what it is looked up by.
     DiscountGone(String),
     /// A price is fixed.
     Fixed(FixedRow),
@@ -190,23 +189,21 @@ impl View {
         self.locations.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// What a cart costs at a time: the same as the loop says when it is paid for at that time.
-    pub fn totals(&self, shown: &CartShown, at: Timestamp) -> Result<Totals, Refusal> {
-        let terms = self.terms();
+    /// What a cart costs at a time, and how it can be sent: the same as the loop says when it is paid for at that time.
+    pub fn price(&self, shown: &CartShown, at: Timestamp) -> Result<CartPrice, Refusal> {
+        let (terms, cart) = (self.terms(), &shown.cart);
         let products: Vec<_> = {
             let catalogue = self.catalogue();
             let of = |variant| catalogue.variant(variant).map(|(shown, _)| Arc::clone(&shown.product));
-            shown.cart.lines.iter().map(|line| of(line.variant)).collect()
+            cart.lines.iter().map(|line| of(line.variant)).collect()
         };
-        carts::totals(&carts::Pricing {
-            cart: &shown.cart,
-            products: &products,
-            fixed: &|market, variant| terms.fixed_price(market, variant),
-            discount: &|code| terms.discount(code).cloned(),
-            uses: &shown.uses,
-            terms: &terms,
-            at,
-        })
+        let market = &pricing::market_for(cart, &terms)?.handle;
+        let fixed: Vec<_> = cart.lines.iter().map(|line| terms.fixed_price(market, line.variant)).collect();
+        let discounts: Vec<_> =
+            cart.discount_codes.iter().map(|code| terms.discount(code).cloned()).collect();
+        let (uses, terms) = (&shown.uses, &terms);
+        let (products, fixed, discounts) = (&products, &fixed, &discounts);
+        pricing::price(&Pricing { cart, products, fixed, discounts, uses, terms, at })
     }
 
     /// Payments with something to do, and those that wait for their buyers.
@@ -291,7 +288,7 @@ impl View {
         match change {
             Change::Terms(part) => terms.put(part),
             Change::Discount(discount) => {
-                let code = discount.code.to_lowercase();
+                let code = folded(&discount.code);
                 Arc::make_mut(&mut terms.discounts).insert(code, discount);
             }
             Change::DiscountGone(code) => drop(Arc::make_mut(&mut terms.discounts).remove(&code)),

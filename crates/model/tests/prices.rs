@@ -11,6 +11,7 @@ use model::commerce::market::{CashAmount, Conversion, FixedPrice, Market};
 use model::commerce::money::Rounding;
 use model::commerce::order::Totals;
 use model::commerce::price::PriceError;
+use model::commerce::shipping::ShippingRate;
 use model::money::MAX_MINOR;
 use shop::{Cart, Line, code, line, market, rate};
 
@@ -133,6 +134,34 @@ fn swiss_carts_are_paid_exactly_by_card_and_to_five_rappen_in_cash() {
         assert_eq!(sums(&totals), [price, 0, 0, tax, price]);
         let cash = CashAmount { payable_minor: payable, difference_minor: difference };
         assert_eq!(swiss.in_cash(totals.total_minor), Some(cash));
+    }
+}
+
+#[test]
+fn what_cannot_be_shared_evenly_goes_by_line_numbers() {
+    let cart = |numbers: [u32; 3]| {
+        let lines = numbers.iter().map(|number| line(*number, 1, 10_00, "")).collect();
+        germany(lines).with_codes(&[code("CENT", Amount(1), b"EUR")])
+    };
+    for numbers in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let totals = cart(numbers).totals().unwrap();
+        let reduced: Vec<u32> =
+            totals.lines.iter().filter(|line| !line.discounts.is_empty()).map(|line| line.number).collect();
+        assert_eq!(reduced, [1], "{numbers:?}");
+    }
+}
+
+#[test]
+fn shipping_is_found_for_the_sum_after_discounts() {
+    let ten = code("TEN", Percentage(100_000), b"EUR");
+    for (price, codes, shipping) in
+        [(55_00, vec![], 0), (55_00, vec![ten.clone()], 3_90), (55_56, vec![ten.clone()], 0)]
+    {
+        let mut cart = germany(vec![line(1, 1, price, "")]).sent_for(3_90).with_codes(&codes);
+        let rates = &mut cart.zones[0].methods[0].rates;
+        let free = ShippingRate { least_minor: 50_00, price_minor: 0, ..rates[0] };
+        rates.insert(0, free);
+        assert_eq!(cart.totals().unwrap().shipping_minor, shipping, "{price} with {} codes", codes.len());
     }
 }
 

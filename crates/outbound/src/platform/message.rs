@@ -341,7 +341,7 @@ fn read_event(written: WrittenEvent) -> Result<Event, MessageError> {
 /// `2026-11-22T04:51:00.000000Z`, with or without the part of a second; only UTC, as [`crate::render`] writes it.
 ///
 /// Days from a date by Hinnant's `days_from_civil` ("chrono-Compatible Low-Level Date Algorithms").
-pub(super) fn read_instant(text: &str) -> Option<Timestamp> {
+pub(crate) fn read_instant(text: &str) -> Option<Timestamp> {
     let rest = text.strip_suffix('Z')?;
     let (date, time) = rest.split_once('T')?;
     let number = |text: Option<&str>, digits: usize| {

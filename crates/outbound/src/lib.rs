@@ -1,6 +1,7 @@
 //! Destinations: where parcels go, and in what form.
 //!
 //! - [`webhook`]: one message to one HTTPS address, signed as Standard Webhooks describe;
+//! - [`http`]: a request whose parts operators write as templates;
 //! - [`ndjson`]: files with a line per message, finished by an atomic rename;
 //! - [`platform`]: lists of people and events on ad platforms, hashed by each platform's own rules.
 //!
@@ -12,6 +13,7 @@
 //! something may be sent, or writes a secret anywhere.
 
 pub mod bench;
+pub mod http;
 pub mod ndjson;
 pub mod platform;
 pub mod render;

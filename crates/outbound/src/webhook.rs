@@ -195,7 +195,7 @@ impl Destination for Webhook {
 /// Any 2xx accepts it. 408, 425, 429 and 5xx (but 501 and 505) may change; so may a name that does not resolve and a
 /// connection that fails. 410 says that nobody listens any more, like any other 4xx: refused. Redirects are not followed,
 /// since a signature is meant for one receiver: refused, with advice in the reason.
-fn judge(answer: Result<Response, EgressError>, now_s: i64) -> Outcome {
+pub(crate) fn judge(answer: Result<Response, EgressError>, now_s: i64) -> Outcome {
     match answer {
         Ok(response) => judge_status(&response, now_s),
         Err(error) if error.maybe_sent() => Outcome::Unknown { reason: error.code().to_owned() },

@@ -265,6 +265,7 @@ fn message(target: &Target, request: &Request) -> Result<hyper::Request<Full<Byt
     let method = match request.method {
         Method::Get => hyper::Method::GET,
         Method::Post => hyper::Method::POST,
+        Method::Put => hyper::Method::PUT,
         Method::Patch => hyper::Method::PATCH,
         Method::Delete => hyper::Method::DELETE,
     };

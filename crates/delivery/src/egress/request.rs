@@ -31,6 +31,8 @@ pub enum Method {
     Get,
     /// Post.
     Post,
+    /// Put in place of what is there.
+    Put,
     /// Change a part, with a body that says what.
     Patch,
     /// Take away, with a body that says what.
@@ -153,7 +155,7 @@ impl Request {
     pub(super) fn follows(&self, status: u16) -> bool {
         match self.method {
             Method::Get => matches!(status, 301 | 302 | 303 | 307 | 308),
-            Method::Post | Method::Patch | Method::Delete => matches!(status, 307 | 308),
+            Method::Post | Method::Put | Method::Patch | Method::Delete => matches!(status, 307 | 308),
         }
     }
 

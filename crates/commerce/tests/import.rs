@@ -111,6 +111,61 @@ fn a_csv_becomes_products() {
 }
 
 #[test]
+fn cells_mean_what_they_mean_on_the_platform() {
+    for (published, status, shown) in [
+        ("", "", true),
+        ("TRUE", "", true),
+        ("false", "", false),
+        ("", "active", true),
+        ("true", "Draft", false),
+        ("true", "archived", false),
+        ("false", "active", false),
+    ] {
+        let imported = csv(&format!("Title,Price,Published,Status\nA,1,{published},{status}\n"));
+        let expected = shown.then_some(TERMS.at);
+        assert_eq!(imported.items[0].product.published_at, expected, "{published:?} {status:?}");
+    }
+    for (weight, unit, grams) in [("1.5", "lb", 680), ("1.5", "", 2), ("0.25", "kg", 250), ("", "oz", 0)] {
+        let imported = csv(&format!("Title,Price,Variant Weight,Variant Weight Unit\nA,1,{weight},{unit}\n"));
+        assert_eq!(imported.items[0].product.variants[0].weight_grams, grams, "{weight} {unit}");
+    }
+    let imported = csv("Handle,Title,Price,Image Src\na,A,1,one\na,,,two\na,,,one\n");
+    let pictures: Vec<&str> = imported.items[0].product.media.iter().map(|one| one.url.as_str()).collect();
+    assert_eq!(pictures, ["one", "two"]);
+    for (said, shown) in [("", Some(TERMS.at)), (r#","publishedAt":null"#, None)] {
+        let product = format!(r#"{{"id":"gid://shopify/Product/1","title":"A"{said}}}"#);
+        let variant =
+            r#"{"id":"gid://shopify/ProductVariant/2","price":"1","__parentId":"gid://shopify/Product/1"}"#;
+        assert_eq!(lines(&format!("{product}\n{variant}")).items[0].product.published_at, shown, "{said}");
+    }
+}
+
+/// Positions of pictures count from one, what holds for all variants stands in the first row, and what is empty is empty.
+#[test]
+fn an_export_is_a_csv_as_the_platform_writes_it() {
+    let header = "Handle,Title,Published,Status,Gift Card,Variant Price,Variant Grams,Variant Weight Unit,\
+        Variant Requires Shipping,Variant Taxable,Option1 Name,Option1 Value,Image Src,Image Position";
+    let rows = [
+        "a,A,true,active,false,1.00,0,g,true,true,Size,S,one,1",
+        "a,,,,,2.00,0,g,true,true,,M,two,2",
+        "a,,,,,,,,,,,,three,3",
+    ];
+    let imported = csv(&format!("{header}\n{}\n", rows.join("\n")));
+    let written = written_csv(&imported.items, &TERMS);
+    let mut read = ::csv::Reader::from_reader(&written[..]);
+    let names = read.headers().unwrap().clone();
+    for (record, row) in read.records().zip(rows) {
+        let record = record.unwrap();
+        let cell = |name: &str| record.get(names.iter().position(|own| own == name)?);
+        let cells: Vec<&str> = header.split(',').map(|name| cell(name).unwrap()).collect();
+        assert_eq!(cells.join(","), row);
+        let filled = row.split(',').filter(|cell| !cell.is_empty()).count();
+        assert_eq!(record.iter().filter(|cell| !cell.is_empty()).count(), filled, "nothing else is said");
+    }
+    assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 4);
+}
+
+#[test]
 fn a_bulk_export_becomes_products() {
     let imported = lines(include_str!("import/bulk.jsonl"));
     let refused: Vec<_> =

@@ -126,7 +126,7 @@ impl Header {
         let mut seen = BTreeSet::new();
         for name in names {
             let name = std::str::from_utf8(name).map_err(|_| ImportError::Encoding)?;
-            let name = name.trim_start_matches('\u{feff}').trim();
+            let name = name.trim();
             if meanings.len() >= MAX_COLUMNS {
                 return Err(ImportError::TooManyColumns);
             }

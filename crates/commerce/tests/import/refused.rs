@@ -141,8 +141,17 @@ fn lines_of_json_are_refused_with_line_field_and_reason() {
             format!("{}\n{}", product("a", r#","number":4"#), product("b", r#","number":4"#)),
             &[(2, "number", "repeated")],
         ),
+        (format!("\u{feff}{}", product("a", "")), &[]),
+        (
+            format!(
+                "{}\n{}",
+                variants(r#"{"number":5,"selected":[0],"price_minor":1}"#),
+                variants(r#"{"number":5,"selected":[0],"price_minor":1}"#).replace(r#""a""#, r#""b""#),
+            ),
+            &[(2, "variants.number", "repeated")],
+        ),
         (product("a", &format!(r#","vendor":"{}""#, "x".repeat(65_537))), &[(1, "vendor", "too_long")]),
-        (format!("{}\n{}", " ".repeat((8 << 20) + 1), product("a", "")), &[(1, "", "too_long")]),
+        (format!("{}\n{}", "x".repeat(9 << 20), product("a", "")), &[(1, "", "too_long")]),
         (
             r#"{"id":"gid://shopify/Product/1","title":"T","status":"ODD","publishedAt":"soon","isGiftCard":true}"#.to_owned(),
             &[(1, "isGiftCard", "gift_card"), (1, "status", "word"), (1, "publishedAt", "time"), (1, "variants", "missing")],

@@ -18,14 +18,17 @@ use model::feature::value::instant;
 use model::id::Timestamp;
 use proptest::prelude::*;
 
-pub const TERMS: ImportTerms =
+const TERMS: ImportTerms =
     ImportTerms { currency: *b"EUR", location: 7, at: Timestamp(1_760_000_000_000_000) };
 
-pub fn csv(text: &str) -> Imported {
+/// Name, values of the options, price, weight and picture of a variant.
+type VariantFacts<'a, N> = (N, &'a [u32], i64, u32, Option<u32>);
+
+fn csv(text: &str) -> Imported {
     read_csv(text.as_bytes(), &TERMS).unwrap()
 }
 
-pub fn lines(text: &str) -> Imported {
+fn lines(text: &str) -> Imported {
     read_json_lines(text.as_bytes(), &TERMS).unwrap()
 }
 
@@ -90,7 +93,7 @@ fn a_csv_becomes_products() {
         .iter()
         .map(|one| (one.sku.as_str(), &one.selected[..], one.price_minor, one.weight_grams, one.image))
         .collect();
-    let expected: [(&str, &[u32], i64, u32, Option<u32>); 3] = [
+    let expected: [VariantFacts<'_, &str>; 3] = [
         ("LS-S-R", &[0, 0], 29_90, 180, Some(4)),
         ("LS-M-R", &[1, 0], 29_90, 190, None),
         // A fifth of a gram: `Variant Grams` is in grams, whatever the unit is that it is shown in.
@@ -191,8 +194,7 @@ fn a_bulk_export_becomes_products() {
         .iter()
         .map(|one| (one.number, &one.selected[..], one.price_minor, one.weight_grams, one.image))
         .collect();
-    let expected: [(u64, &[u32], i64, u32, Option<u32>); 2] =
-        [(21, &[0], 12_00, 250, Some(1)), (22, &[1], 12_50, 0, None)];
+    let expected: [VariantFacts<'_, u64>; 2] = [(21, &[0], 12_00, 250, Some(1)), (22, &[1], 12_50, 0, None)];
     assert_eq!(facts, expected);
     let continued = StockPolicy::Backorder(CONTINUE_UNITS);
     assert_eq!(belt.stock, [setting(0, true, StockPolicy::Deny, 7), setting(1, true, continued, 3)]);

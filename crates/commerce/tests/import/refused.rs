@@ -112,7 +112,8 @@ fn lines_of_json_are_refused_with_line_field_and_reason() {
         let one = r#""variants":[{"selected":[0],"price_minor":100}]"#;
         product("a", "").replace(one, &format!(r#""variants":[{variants}]"#))
     };
-    let cases: Vec<(String, &[(u64, &str, &str)])> = vec![
+    type Refusal<'a> = (u64, &'a str, &'a str);
+    let cases: Vec<(String, &[Refusal<'_>])> = vec![
         (product("a", ""), &[]),
         ("{".to_owned(), &[(1, "", "json")]),
         ("[]".to_owned(), &[(1, "", "json")]),

@@ -210,7 +210,7 @@ mod tests {
             (b"CHF", 5, 19_95, 19_95),
             (b"DKK", 50, 10_25, 10_50),
             (b"DKK", 50, 10_24, 10_00),
-            (b"HUF", 500, 1_237_00, 1_235_00),
+            (b"HUF", 500, 123_700, 123_500),
             (b"EUR", 1, 19_92, 19_92),
         ] {
             let market = Market { currency: *currency, cash_step_minor: step, ..market("cash", &[]) };

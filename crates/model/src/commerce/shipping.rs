@@ -120,7 +120,8 @@ mod tests {
         };
         let zones =
             [zone("world", &[], world), zone("german", &[b"DE"], german), zone("late", &[b"DE"], Vec::new())];
-        let table: &[(&Country, u64, i64, &[(&str, i64)])] = &[
+        type Case<'a> = (&'a Country, u64, i64, &'a [(&'a str, i64)]);
+        let table: &[Case<'_>] = &[
             (b"DE", 0, 0, &[("standard", 3_90), ("express", 12_00)]),
             (b"DE", 1_000, 49_99, &[("standard", 3_90), ("express", 12_00)]),
             (b"DE", 1_001, 49_99, &[("standard", 6_90), ("express", 12_00)]),

@@ -17,6 +17,8 @@ const MAX_URL_BYTES: usize = 2_048;
 const MAX_NAMED: usize = 256;
 /// The longest settings of a platform, as JSON, in bytes.
 const MAX_PLATFORM_BYTES: usize = 32 * 1024;
+/// The longest settings of a request with templates, as JSON, in bytes.
+const MAX_HTTP_BYTES: usize = 96 * 1024;
 /// The most categories of consent that all destinations of a shard name: whoever chooses anew is looked up in each.
 const MAX_CONSENT_CATEGORIES: usize = 16;
 /// The most credentials that a platform takes.
@@ -54,6 +56,17 @@ pub enum DestinationKind {
         /// What it is told of a person beside identifiers: some of [`PERSON_FIELDS`].
         person: Vec<String>,
     },
+    /// A request whose parts operators write as templates.
+    Http {
+        /// Where to. No part of it comes from a message.
+        url: String,
+        /// The rest, as a JSON object without secrets: what `outbound` reads.
+        settings: String,
+        /// As those of a platform.
+        credentials: Vec<(String, String)>,
+        /// As that of a platform.
+        person: Vec<String>,
+    },
 }
 
 /// What a destination needs of a person before it is told of them.
@@ -88,17 +101,25 @@ impl ConsentNeed {
 }
 
 impl DestinationKind {
+    /// What it is told of a person beside identifiers.
+    pub fn person(&self) -> &[String] {
+        match self {
+            Self::Platform { person, .. } | Self::Http { person, .. } => person,
+            Self::Webhook { .. } | Self::Ndjson => &[],
+        }
+    }
+
     /// What it needs where nobody says otherwise: those whom others may know of agreed to it, and the shop's own systems
     /// are the shop.
     pub fn usual_consent(&self) -> ConsentNeed {
         match self {
             Self::Platform { .. } => ConsentNeed::Required,
-            Self::Webhook { .. } | Self::Ndjson => ConsentNeed::NotNeeded,
+            Self::Webhook { .. } | Self::Ndjson | Self::Http { .. } => ConsentNeed::NotNeeded,
         }
     }
 }
 
-/// What a platform can be told of a person beside identifiers.
+/// What can be told of a person beside identifiers.
 pub const PERSON_FIELDS: [&str; 6] = ["first_name", "last_name", "city", "state", "postcode", "country"];
 
 /// How fast a destination is sent to; 0 leaves it to the kind of destination.
@@ -185,26 +206,29 @@ impl Destination {
     }
 
     fn check_kind(&self) -> Result<(), CommandError> {
-        let (url, settings, credentials) = match &self.kind {
+        let (url, settings, credentials, most) = match &self.kind {
             DestinationKind::Ndjson => return Ok(()),
-            DestinationKind::Webhook { url } => (Some(url), "", &[][..]),
-            DestinationKind::Platform { settings, credentials, person } => {
-                if person.iter().any(|field| !PERSON_FIELDS.contains(&field.as_str())) {
-                    return Err(invalid(
-                        "person names first_name, last_name, city, state, postcode and country only",
-                    ));
-                }
+            DestinationKind::Webhook { url } => (Some(url), "", &[][..], 0),
+            DestinationKind::Platform { settings, credentials, .. } => {
                 if self.consent == ConsentNeed::NotNeeded {
                     return Err(invalid("an ad platform needs consent: required or unless_denied"));
                 }
-                (None, settings.as_str(), credentials.as_slice())
+                (None, settings.as_str(), credentials.as_slice(), MAX_PLATFORM_BYTES)
+            }
+            DestinationKind::Http { url, settings, credentials, .. } => {
+                (Some(url), settings.as_str(), credentials.as_slice(), MAX_HTTP_BYTES)
             }
         };
+        if self.kind.person().iter().any(|field| !PERSON_FIELDS.contains(&field.as_str())) {
+            return Err(invalid(
+                "person names first_name, last_name, city, state, postcode and country only",
+            ));
+        }
         if url.is_some_and(|url| !(1..=MAX_URL_BYTES).contains(&url.len())) {
             return Err(invalid("url must have 1 to 2048 bytes"));
         }
-        if settings.len() > MAX_PLATFORM_BYTES {
-            return Err(invalid("settings must have at most 32768 bytes"));
+        if settings.len() > most {
+            return Err(CommandError::Invalid(format!("settings must have at most {most} bytes")));
         }
         let long = |text: &String| text.is_empty() || text.len() > MAX_TEXT_BYTES;
         if credentials.len() > MAX_CREDENTIALS || credentials.iter().any(|(to, name)| long(to) || long(name))

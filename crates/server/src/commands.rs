@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod follow;
 mod keys;
+mod destinations;
 mod lists;
 mod log;
 mod quarantine;
@@ -54,6 +55,8 @@ enum Command {
     Apply(apply::ApplyArguments),
     /// Write what a running server has defined as files, for `apply`.
     Export(export::ExportArguments),
+    /// See what a destination with templates would send.
+    Destinations(destinations::DestinationsArguments),
     /// Show the lists of an ad platform, or re-sync, replace or verify one of them.
     Lists(lists::ListsArguments),
     /// Events that tracking plans keep out: list them, look at one, mend and send them again, or discard them.
@@ -119,6 +122,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Follow(arguments) => follow::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Destinations(arguments) => destinations::run(&arguments),
         Command::Lists(arguments) => lists::run(&arguments),
         Command::Quarantine(arguments) => quarantine::run(&arguments),
         Command::Attribution(arguments) => attribution::run(&arguments),

@@ -2,21 +2,23 @@
 //!
 //! [`start`] runs on a thread and a runtime of its own, so that a hanging destination takes nothing from the doors. It
 //! keeps one `delivery::Runner`; `lanes` opens and closes a lane when the definition of its destination changes, while
-//! the others go on. `source` reads the feed for one destination, `said` is
-//! what it is told of an event, `permits` asks the loop, in log order, whether an
-//! attempt is still right, `shard` is all that these need of the server, `platform` reads what operators say of ad platforms and `lists` works on their lists, `erase` takes erased people out of what is kept and `withdraw` out of
-//! platforms' lists, `figures` are the metrics of each
-//! destination, and `handlers` is the interface for operators.
+//! the others go on. `source` reads the feed for one destination, `said` is what it is told of an event, `permits` asks
+//! the loop, in log order, whether an attempt is still right, `shard` is all that these need of the server. `platform`
+//! reads what operators say of ad platforms, and `lists` works on their lists; `http` reads what they say of requests with
+//! templates, which are tried on `samples`. `erase` takes erased people out of what is kept and `withdraw` out of
+//! platforms' lists, `figures` are the metrics of each destination, and `handlers` is the interface for operators.
 
 mod erase;
 mod figures;
 mod handlers;
+mod http;
 mod lanes;
 pub(crate) mod list_types;
 mod lists;
 mod permits;
 mod platform;
 mod said;
+mod samples;
 mod shard;
 mod source;
 mod withdraw;
@@ -27,6 +29,7 @@ pub use shard::{Shard, Told};
 pub use source::FeedSource;
 pub(crate) use withdraw::Withdrawn;
 
+pub(crate) use http::preview;
 pub(crate) use lists::{begin as begin_list_work, shown as show_lists};
 
 pub(crate) use handlers::{

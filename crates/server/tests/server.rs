@@ -16,6 +16,7 @@ mod server {
     mod far_back;
     mod feed;
     mod golden;
+    mod http_requests;
     mod ingest;
     mod lifecycle;
     mod operating;

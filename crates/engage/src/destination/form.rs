@@ -51,6 +51,14 @@ impl Destination {
                 encoder.text(settings);
                 encode_credentials(encoder, credentials);
             }
+            DestinationKind::Http { url, settings, credentials, person } => {
+                encoder.u8(6);
+                encoder.text(url);
+                encoder.varint(person.len() as u64);
+                person.iter().for_each(|field| encoder.text(field));
+                encoder.text(settings);
+                encode_credentials(encoder, credentials);
+            }
         }
     }
 
@@ -107,6 +115,15 @@ fn decode_kind(decoder: &mut Decoder<'_>, form: u8) -> Result<(DestinationKind, 
     let kind = match form {
         1 => DestinationKind::Webhook { url: decoder.text()?.to_owned() },
         2 => DestinationKind::Ndjson,
+        6 => {
+            let url = decoder.text()?.to_owned();
+            let mut person = Vec::new();
+            for _ in 0..decoder.count()? {
+                person.push(decoder.text()?.to_owned());
+            }
+            let settings = decoder.text()?.to_owned();
+            DestinationKind::Http { url, settings, credentials: decode_credentials(decoder)?, person }
+        }
         3 | 4 => {
             // The first form did not say: then nobody is told of who did not agree.
             let mut person = Vec::new();
@@ -178,7 +195,13 @@ pub(super) mod tests {
     #[test]
     fn destinations_read_back_whatever_they_need() {
         let webhook = DestinationKind::Webhook { url: "https://crm.test/".to_owned() };
-        for kind in [platform(), webhook, DestinationKind::Ndjson] {
+        let http = DestinationKind::Http {
+            url: "https://mail.test/".to_owned(),
+            settings: "{\"body\":\"{{ id }}\"}".to_owned(),
+            credentials: vec![("bearer".to_owned(), "mail-token".to_owned())],
+            person: vec!["first_name".to_owned()],
+        };
+        for kind in [platform(), webhook, http, DestinationKind::Ndjson] {
             for (consent, _) in ConsentNeed::ALL {
                 for consent_category in [None, Some("Email".to_owned())] {
                     let own = Destination { consent, consent_category, ..destination(kind.clone()) };

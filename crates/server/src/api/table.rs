@@ -7,8 +7,8 @@ use super::types::{
     AudienceGiven, AudienceList, AudienceShown, Changed, DeadLetterIds, DeadLetterList, DeadLettersDone,
     DecideAnswer, DecideRequest, Defined, DestinationGiven, DestinationList, DestinationShown, Erased,
     ExplainAudience, ExplainedAudience, FeatureGiven, FeatureList, Health, IdentityShown, LookupRequest,
-    Outbox, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList, TokenMade, TokenNew,
-    UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
+    Outbox, PreviewGiven, PreviewShown, ProfileShown, Readiness, StatusShown, SuppressionRules, TokenList,
+    TokenMade, TokenNew, UnmergeRequest, Unmerged, WriteKeyList, WriteKeyNew, WriteKeyShown,
 };
 use super::write_keys::{self, SetAsideList, WriteKeyRules};
 use super::{ADMIN, DECIDE, PROFILE_READ, admin, definitions, health, people};
@@ -312,6 +312,17 @@ fn destination_routes() -> Vec<Route> {
             answer: Answer::Json(200, DestinationShown::shape),
             problems: BY_NAME,
             handle: deliver::rotate_secret,
+            ..POST
+        },
+        Route {
+            path: "/admin/v1/destinations/{name}/preview",
+            operation: "previewDestination",
+            about: "Renders the templates of a request for a message that is made up, or that is given. Nothing is sent.",
+            command: false,
+            body: Some(PreviewGiven::shape),
+            answer: Answer::Json(200, PreviewShown::shape),
+            problems: &[Code::NoSuchDefinition, Code::BadValue, Code::Conflict],
+            handle: deliver::preview,
             ..POST
         },
     ]

@@ -305,9 +305,9 @@ wire! {
 
     /// A destination to define.
     struct DestinationGiven {
-        /// webhook: a signed POST for every message. ndjson: lines in files of the data directory. platform: an ad platform's interface.
+        /// webhook: a signed POST for every message. http: a request whose body, headers and query are templates. ndjson: lines in files of the data directory. platform: an ad platform's interface.
         r#type: String,
-        /// Where a webhook posts to: https, and nothing private unless `delivery.allow` says so.
+        /// Where a webhook posts to and a request goes to: https, and nothing private unless `delivery.allow` says so. It never comes from a message.
         url: Option<String>,
         /// marketing (the default): never sent twice, and sent only while it is right. transactional: sent again after an unknown outcome.
         class: Option<String>,
@@ -329,15 +329,15 @@ wire! {
         batch_max: Option<u32>,
         /// How long a batch that is not full waits for more, in milliseconds; if left out, what suits the type.
         flush_after_ms: Option<u32>,
-        /// Of a platform: which one and how, e.g. {"platform": "meta_audience", "lists": {"customers": "2385"}}. No secrets.
+        /// Of a platform: which one and how, e.g. {"platform": "meta_audience", "lists": {"customers": "2385"}}. Of http: the request, e.g. {"method": "POST", "content": "json", "body": "{\"text\": \"{{ data.audience }}\"}"}, with `query`, `headers`, `batch` and `timeout_ms`; texts are Liquid templates. No secrets.
         settings: Option<Value>,
-        /// Of a platform: for each secret of its settings the name of the file of `delivery.credentials` that holds it, e.g. {"access_token": "meta-token"}.
+        /// Of a platform and of http (`bearer`, `basic` or `api_key`): for each secret of its settings the name of the file of `delivery.credentials` that holds it, e.g. {"access_token": "meta-token"}.
         credentials: Option<BTreeMap<String, String>>,
         /// required: it is told of those only who agreed (what is usual for a platform). unless_denied: of everybody who did not refuse. not_needed: of everybody, as the shop's own systems are (what is usual for the other types; a platform cannot have it).
         consent: Option<String>,
         /// The category of consent that this is about, as `context.consent` of events names it; `consent_category` of the line if left out.
         consent_category: Option<String>,
-        /// Of a platform: what it is told of a person beside identifiers, from traits: first_name, last_name, city, state, postcode, country; nothing if left out.
+        /// Of a platform and of http: what it is told of a person beside identifiers, from traits: first_name, last_name, city, state, postcode, country; nothing if left out.
         person: Option<Vec<String>>,
     }
 
@@ -383,9 +383,9 @@ wire! {
     struct DestinationShown {
         /// Its name.
         name: String,
-        /// webhook, ndjson or platform.
+        /// webhook, http, ndjson or platform.
         r#type: String,
-        /// Where a webhook posts to.
+        /// Where it goes, of a webhook and of http.
         url: Option<String>,
         /// marketing or transactional.
         class: String,
@@ -407,15 +407,15 @@ wire! {
         batch_max: Option<u32>,
         /// How long a batch waits for more, where that is set.
         flush_after_ms: Option<u32>,
-        /// Of a platform: which one and how.
+        /// Of a platform and of http: which one and how.
         settings: Option<Value>,
-        /// Of a platform: the names of its credentials.
+        /// Of a platform and of http: the names of its credentials.
         credentials: Option<BTreeMap<String, String>>,
         /// required, unless_denied or not_needed.
         consent: String,
         /// The category of consent that this is about, where it is not the line's.
         consent_category: Option<String>,
-        /// Of a platform: what it is told of a person beside identifiers.
+        /// Of a platform and of http: what it is told of a person beside identifiers.
         person: Option<Vec<String>>,
         /// What the messages of a webhook are signed with: in the answer to a definition or a change of the secret only.
         secret: Option<String>,
@@ -425,6 +425,30 @@ wire! {
         problem: Option<String>,
         /// How it is.
         status: Option<DestinationStatus>,
+    }
+
+    /// What to render, to see what would be sent. Nothing is.
+    struct PreviewGiven {
+        /// The definition to look at; the one that there is if left out.
+        definition: Option<DestinationGiven>,
+        /// The kind of message to make one up for, e.g. audience.entered; the first that it gets if left out.
+        kind: Option<String>,
+        /// Messages of one's own instead, e.g. the body of a dead letter: one, or for a batch up to 100.
+        messages: Option<Vec<Value>>,
+    }
+
+    /// What would be sent. The credential is not in it.
+    struct PreviewShown {
+        /// GET, POST, PUT, PATCH or DELETE.
+        method: String,
+        /// Where to.
+        url: String,
+        /// Headers by name, beside those of every request.
+        headers: BTreeMap<String, String>,
+        /// The body.
+        body: String,
+        /// What it was made of.
+        messages: Vec<Value>,
     }
 
     /// All destinations.

@@ -197,7 +197,7 @@ const SUPPRESS: &[Field] = &[
 ];
 
 const DESTINATION: &[Field] = &[
-    needed("type", Type::OneOf(&["webhook", "ndjson", "platform"])),
+    needed("type", Type::OneOf(&["webhook", "http", "ndjson", "platform"])),
     optional("url", Type::Text),
     or("class", Type::OneOf(&["marketing", "transactional"]), || json!("marketing")),
     or("kinds", Type::Names(Reference::Messages), || json!([])),
@@ -209,14 +209,19 @@ const DESTINATION: &[Field] = &[
     optional("attempts_per_second", CAP),
     optional("batch_max", CAP),
     optional("flush_after_ms", CAP),
-    optional("settings", Type::Free),
-    of_type("credentials", Type::Free, |word| (word == "platform").then(|| json!({}))),
+    of_type("settings", Type::Free, |word| (word == "http").then(|| json!({}))),
+    of_type("credentials", Type::Free, |word| has_settings(word).then(|| json!({}))),
     of_type("consent", Type::OneOf(&["required", "unless_denied", "not_needed"]), |word| {
         Some(json!(if word == "platform" { "required" } else { "not_needed" }))
     }),
     optional("consent_category", Type::Text),
-    of_type("person", Type::Free, |word| (word == "platform").then(|| json!([]))),
+    of_type("person", Type::Free, |word| has_settings(word).then(|| json!([]))),
 ];
+
+/// Types of destinations that are told how by settings.
+fn has_settings(word: &str) -> bool {
+    matches!(word, "platform" | "http")
+}
 
 const IDENTITY: &[Field] = &[
     or("alias_cap", U16, || json!(IdentitySettings::default().alias_cap)),
@@ -380,7 +385,8 @@ fn check_destination(item: &Item) -> Option<Wrong> {
     let url = item.text("url");
     let wrong = match (item.text("type")?, url) {
         ("webhook", None) => "a webhook needs a `url`",
-        ("webhook", Some(url)) if !url.starts_with("https://") && !url.starts_with("http://") => {
+        ("http", None) => "a request needs a `url`",
+        ("webhook" | "http", Some(url)) if !url.starts_with("https://") && !url.starts_with("http://") => {
             "a url begins with https:// (or http://, where the server's `delivery.allow` lets it)"
         }
         ("ndjson", Some(_)) => "files have no `url`: leave it out",

@@ -176,6 +176,11 @@ fn what_is_usual_for_a_type_of_destination_is_no_difference() {
             json!({ "type": "platform", "settings": { "platform": "meta_audience" }, "credentials": {}, "person": [],
                 "consent": "required" }),
         ),
+        (
+            "type = 'http'\nurl = 'https://a.test/'\n[destination.settings]\nbody = '''\n{\"a\": {{ id }}}\n'''",
+            json!({ "type": "http", "url": "https://a.test/", "settings": { "body": "{\"a\": {{ id }}}\n" },
+                "credentials": {}, "person": [], "consent": "not_needed" }),
+        ),
         ("type = 'ndjson'", json!({ "type": "ndjson", "consent": "not_needed" })),
         (
             "type = 'ndjson'\nconsent = 'required'\nconsent_category = 'Email'",

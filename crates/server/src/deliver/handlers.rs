@@ -130,13 +130,13 @@ async fn put(context: &Context, call: &Call, destination: Destination) -> Result
         DestinationKind::Webhook { .. } => {
             Some(context.secrets.webhook_text(&destination.name, destination.secret_generation).to_string())
         }
-        DestinationKind::Ndjson | DestinationKind::Platform { .. } => None,
+        DestinationKind::Ndjson | DestinationKind::Platform { .. } | DestinationKind::Http { .. } => None,
     };
     Answer::json(200, &shown(context, &destination, secret))
 }
 
 /// What was given, as a destination; the secret of one that is there stays.
-fn checked(
+pub(super) fn checked(
     context: &Context,
     settings: &Settings,
     name: &str,
@@ -163,7 +163,7 @@ fn checked(
     known_all("audiences", &audiences, &known)?;
     let known: Vec<&str> = settings.identity.kinds.iter().map(|rule| rule.name.as_str()).collect();
     known_all("identifiers", &identifiers, &known)?;
-    Ok(Destination {
+    let destination = Destination {
         name: name.to_owned(),
         kind,
         consent,
@@ -178,31 +178,37 @@ fn checked(
         enabled: given.enabled.unwrap_or(true),
         limits,
         since: Position(0),
-    })
+    };
+    super::http::try_samples(&destination)?;
+    Ok(destination)
 }
 
 fn kind(context: &Context, given: &DestinationGiven) -> Result<DestinationKind, Problem> {
     let wrong = |field: &str, message: &str| Err(Problem::at(Code::BadValue, field, message));
-    if given.person.is_some() && given.r#type != "platform" {
-        return wrong("person", "it is for platforms: leave it out");
+    let has_settings = matches!(given.r#type.as_str(), "platform" | "http");
+    if given.person.is_some() && !has_settings {
+        return wrong("person", "it is for platforms and http: leave it out");
     }
-    let of_platform = given.settings.is_some() || given.credentials.is_some();
-    if of_platform && given.r#type != "platform" {
-        return wrong("settings", "settings and credentials are for platforms: leave them out");
+    if (given.settings.is_some() || given.credentials.is_some()) && !has_settings {
+        return wrong("settings", "settings and credentials are for platforms and http: leave them out");
     }
     match (given.r#type.as_str(), &given.url) {
         ("webhook", Some(url)) => {
             check_url(context, url).map_err(|error| Problem::at(Code::BadValue, "url", error.to_string()))?;
             Ok(DestinationKind::Webhook { url: url.clone() })
         }
-        ("webhook", None) => wrong("url", "a webhook needs a url"),
+        ("http", Some(url)) => {
+            check_url(context, url).map_err(|error| Problem::at(Code::BadValue, "url", error.to_string()))?;
+            super::http::checked(given, url)
+        }
+        ("webhook" | "http", None) => wrong("url", "a webhook and a request need a url"),
         ("ndjson", None) => Ok(DestinationKind::Ndjson),
         ("ndjson", Some(_)) => wrong("url", "files have no url: leave it out"),
         ("platform", None) => super::platform::checked(given),
         ("platform", Some(_)) => {
             wrong("url", "a platform's address is `base_url` of its settings, if it is not the usual one")
         }
-        _ => wrong("type", "type must be webhook, ndjson or platform"),
+        _ => wrong("type", "type must be webhook, http, ndjson or platform"),
     }
 }
 
@@ -298,9 +304,11 @@ fn shown(context: &Context, destination: &Destination, secret: Option<String>) -
         DestinationKind::Webhook { url } => ("webhook", Some(url.clone())),
         DestinationKind::Ndjson => ("ndjson", None),
         DestinationKind::Platform { .. } => ("platform", None),
+        DestinationKind::Http { url, .. } => ("http", Some(url.clone())),
     };
     let (settings, credentials, person) = match &destination.kind {
-        DestinationKind::Platform { settings, credentials, person } => {
+        DestinationKind::Platform { settings, credentials, person }
+        | DestinationKind::Http { settings, credentials, person, .. } => {
             let credentials = credentials.iter().cloned().collect();
             (serde_json::from_str(settings).ok(), Some(credentials), Some(person.clone()))
         }

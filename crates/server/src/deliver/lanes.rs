@@ -244,6 +244,10 @@ fn lane(context: &Arc<Context>, env: &Env, destination: &Destination) -> Result<
             context.deliveries.lock().files.insert(name.to_owned(), Arc::downgrade(&files));
             (options, files)
         }
+        DestinationKind::Http { url, settings, credentials, .. } => {
+            let (options, http) = super::http::open(context, env, name, (url, settings, credentials))?;
+            (options, Arc::new(http))
+        }
         DestinationKind::Platform { settings, credentials, .. } => {
             let opened = platform::open(context, env, name, settings, credentials)?;
             let known = platform::Known::of(&opened);

@@ -10,9 +10,7 @@ use super::{Deliveries, said};
 use crate::api::{Answering, Call, Code, Context, Problem, Reply as Answer, shown_identifiers};
 use crate::calendar::{iso, now_us};
 use delivery::Later;
-use engage::{
-    Answer as Told, AsOf, Destination, DestinationKind, Engage, PROFILES, ProfileRead, ProfileRow, Query,
-};
+use engage::{Answer as Told, AsOf, Destination, Engage, PROFILES, ProfileRead, ProfileRow, Query};
 use engine::{Engine, EngineError};
 use model::audience::DefinitionId;
 use model::id::{Key, Position};
@@ -237,10 +235,9 @@ impl Members {
             &self.destination.identifiers,
         );
         let mut data = json!({ "identifiers": identifiers });
-        if let (DestinationKind::Platform { person, .. }, Some(map)) =
-            (&self.destination.kind, data.as_object_mut())
-        {
-            map.extend(said::person(person, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
+        if let Some(map) = data.as_object_mut() {
+            let fields = self.destination.kind.person();
+            map.extend(said::person(fields, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
         }
         let contact = read_contact(data).map_err(|error| error.to_string())?;
         Ok(Some(contact))

@@ -12,6 +12,7 @@ use env::Env;
 use outbound::platform::audience::Audiences;
 use outbound::platform::{Counters, Keeping, Opened, PlatformConfig};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -49,33 +50,69 @@ pub(super) fn checked(given: &DestinationGiven) -> Result<DestinationKind, Probl
         return Err(wrong("settings", message.to_owned()));
     };
     let credentials = given.credentials.clone().unwrap_or_default();
+    let whole = with_placeholders(settings, &credentials)?;
+    parsed(whole).map_err(|message| wrong("settings", message))?;
+    no_secrets(settings, &SECRETS)?;
+    let settings = Value::Object(settings.clone()).to_string();
+    let person = person_of(given)?;
+    let credentials = credentials.into_iter().collect();
+    Ok(DestinationKind::Platform { settings, credentials, person })
+}
+
+/// Settings with something in place of each credential, to be checked as they will be used.
+pub(super) fn with_placeholders(
+    settings: &Map<String, Value>,
+    credentials: &BTreeMap<String, String>,
+) -> Result<Map<String, Value>, Problem> {
     let mut whole = settings.clone();
-    for (member, name) in &credentials {
+    for (member, name) in credentials {
         if !is_file_name(name) {
-            return Err(wrong("credentials", format!("{name:?} {NAME_ADVICE}")));
+            return Err(Problem::at(Code::BadValue, "credentials", format!("{name:?} {NAME_ADVICE}")));
         }
         if whole.insert(member.clone(), Value::from(PLACEHOLDER)).is_some() {
             let message = format!("{member} stands in settings and in credentials: leave it out of settings");
-            return Err(wrong("settings", message));
+            return Err(Problem::at(Code::BadValue, "settings", message));
         }
     }
-    parsed(whole).map_err(|message| wrong("settings", message))?;
-    // A secret that was written into the settings would have been read as well as one from a file.
-    if let Some(member) = SECRETS.iter().find(|member| settings.contains_key(**member)) {
-        let message = format!(
-            "{member} is a secret, and definitions are kept for ever: put it into a file of `delivery.credentials` and \
-             name that file in credentials"
-        );
-        return Err(wrong("settings", message));
+    Ok(whole)
+}
+
+/// A secret that was written into the settings would be read as well as one from a file.
+pub(super) fn no_secrets(settings: &Map<String, Value>, secrets: &[&str]) -> Result<(), Problem> {
+    let Some(member) = secrets.iter().find(|member| settings.contains_key(**member)) else { return Ok(()) };
+    let message = format!(
+        "{member} is a secret, and definitions are kept for ever: put it into a file of `delivery.credentials` and name \
+         that file in credentials"
+    );
+    Err(Problem::at(Code::BadValue, "settings", message))
+}
+
+/// Settings with their credentials, from their files.
+pub(super) fn with_credentials(
+    context: &Context,
+    settings: &str,
+    credentials: &[(String, String)],
+) -> Result<Map<String, Value>, String> {
+    let Ok(Value::Object(mut settings)) = serde_json::from_str(settings) else {
+        return Err("its settings are no JSON object: define it again".to_owned());
+    };
+    let from = &context.config.delivery.credentials;
+    for (member, credential) in credentials {
+        settings.insert(member.clone(), Value::from(read(from, credential)?));
     }
-    let settings = Value::Object(settings.clone()).to_string();
+    Ok(settings)
+}
+
+/// What a destination is told of a person beside identifiers.
+pub(super) fn person_of(given: &DestinationGiven) -> Result<Vec<String>, Problem> {
     let person = given.person.clone().unwrap_or_default();
-    if let Some(field) = person.iter().find(|field| !PERSON_FIELDS.contains(&field.as_str())) {
-        let message = format!("there is no {field:?}; there are {}", PERSON_FIELDS.join(", "));
-        return Err(wrong("person", message));
+    match person.iter().find(|field| !PERSON_FIELDS.contains(&field.as_str())) {
+        None => Ok(person),
+        Some(field) => {
+            let message = format!("there is no {field:?}; there are {}", PERSON_FIELDS.join(", "));
+            Err(Problem::at(Code::BadValue, "person", message))
+        }
     }
-    let credentials = credentials.into_iter().collect();
-    Ok(DestinationKind::Platform { settings, credentials, person })
 }
 
 /// The members of settings that are secrets, of any platform.
@@ -89,14 +126,7 @@ pub(super) fn open(
     settings: &str,
     credentials: &[(String, String)],
 ) -> Result<Opened, String> {
-    let Ok(Value::Object(mut settings)) = serde_json::from_str(settings) else {
-        return Err("its settings are no JSON object: define it again".to_owned());
-    };
-    let from = &context.config.delivery.credentials;
-    for (member, credential) in credentials {
-        settings.insert(member.clone(), Value::from(read(from, credential)?));
-    }
-    let config = parsed(settings)?;
+    let config = parsed(with_credentials(context, settings, credentials)?)?;
     let keeping = Keeping { folder: &shadows(context), keys: context.journal_keys.clone() };
     config.open(name, env, &context.egress, &keeping).map_err(|error| error.to_string())
 }

@@ -123,8 +123,9 @@ impl<S: Shard> FeedSource<S> {
             What::Event { .. } => self.event(item)?,
         };
         let Some(Wanted { kind, name, about, said }) = wanted else { return Ok(None) };
-        let is_platform = matches!(self.destination.kind, DestinationKind::Platform { .. });
-        let wants_person = is_platform || !self.destination.identifiers.is_empty();
+        let Destination { kind: own, identifiers, .. } = &self.destination;
+        let is_platform = matches!(own, DestinationKind::Platform { .. });
+        let wants_person = is_platform || !identifiers.is_empty() || !own.person().is_empty();
         let person = wants_person.then(|| self.ask(item.subject)).transpose()?;
         Ok(Some(Draft { item, kind, name, about, said, person }))
     }
@@ -231,13 +232,14 @@ impl<S: Shard> FeedSource<S> {
         if kind == CONSENT_CHANGED {
             said.insert("audiences".to_owned(), self.audiences(&read));
         }
-        if let DestinationKind::Platform { person, .. } = &self.destination.kind {
+        let fields = self.destination.kind.person();
+        said.extend(said::person(fields, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
+        if let DestinationKind::Platform { .. } = &self.destination.kind {
             let settings = self.shard.view().settings();
             let choice = read.aggregate.consent.choice(self.destination.consent_category(&settings));
             said.extend(
                 said::consent(&self.destination, choice).map(|consent| ("consent".to_owned(), consent)),
             );
-            said.extend(said::person(person, &read.aggregate.traits).map(|one| ("person".to_owned(), one)));
         }
         Ok(())
     }

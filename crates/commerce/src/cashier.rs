@@ -1,4 +1,14 @@
 //! Payment providers, asked beside the loop.
+//!
+//! [`Cashier`] keeps nothing that has to last: what is due follows from the payments that the view shows. Whatever is asked
+//! for is asked again under the same key until its answer is known and taken in, so it does not matter where a process
+//! ended. [`TestProvider`] plays a provider by a script.
+
+mod run;
+mod test_provider;
+
+pub use run::{Cashier, CashierOptions, Figures};
+pub use test_provider::{Book, Outcome, TestProvider};
 
 use model::commerce::money::Currency;
 use model::commerce::payment::{Payment, PaymentAnswer, PaymentOperation};

@@ -82,10 +82,7 @@ impl Step<'_> {
         let lines = self.order_lines(&row.cart)?;
         let about = About::Checkout(input.payment);
         let taken = self.reserve(&lines, &about).map_err(Refusal::NotEnoughStock)?;
-        let reservation_ms = self.state.terms().settings.reservation_ms;
-        let reserved_until =
-            self.now.plus_us(i64::try_from(reservation_ms).unwrap_or(i64::MAX).saturating_mul(1_000));
-        self.outcome.timer(input.payment, Some(reserved_until));
+        let reserved_until = self.reserve_until(input.payment);
         self.use_codes(&row.cart, &price.totals, 1);
         let payment = self.new_payment(&input, &price.totals);
         let checkout = CheckoutRow {
@@ -112,6 +109,14 @@ impl Step<'_> {
             return self.payment_answered(input.payment, PaymentOperation::Capture, 0, nothing());
         }
         self.payment_reply(input.payment)
+    }
+
+    /// Sets the end of a reservation that begins now.
+    pub(crate) fn reserve_until(&mut self, payment: Key) -> Timestamp {
+        let ms = self.state.terms().settings.reservation_ms;
+        let until = self.now.plus_us(i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000));
+        self.outcome.timer(payment, Some(until));
+        until
     }
 
     fn check_pay(&mut self, row: &CartRow, input: &PayInput) -> Result<(), Refusal> {

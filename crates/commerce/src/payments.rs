@@ -81,6 +81,7 @@ impl Step<'_> {
     fn moved_on(&mut self, mut payment: Payment, event: PaymentEvent) {
         match (payment.state, event) {
             (PaymentState::Authorised, _) => self.authorised(payment),
+            (PaymentState::ActionRequired, _) => self.action_required(payment),
             (PaymentState::Declined, _) => {
                 self.end_checkout(&payment);
                 self.forget_later(payment.key);
@@ -102,6 +103,24 @@ impl Step<'_> {
             (PaymentState::CaptureFailed, _) => self.capture_failed(payment),
             _ => self.put_payment(payment),
         }
+    }
+
+    /// The buyer has to do something, and is given the time for it. Where the provider was so slow that the time of the
+    /// reservation is over, units are looked for again: without a time that ends, the payment could wait for ever.
+    fn action_required(&mut self, payment: Payment) {
+        let key = payment.key;
+        let Some(Row(mut checkout)) = self.state.checkouts.get(key).cloned() else {
+            return self.let_go(payment, "unknown");
+        };
+        if checkout.reserved_until.is_none() {
+            match self.reserve(&checkout.lines, &About::Checkout(key)) {
+                Ok(taken) => checkout.taken = taken,
+                Err(_) => return self.let_go(payment, "sold_out"),
+            }
+            checkout.reserved_until = Some(self.reserve_until(key));
+            self.state.checkouts.insert(key, Row(checkout));
+        }
+        self.put_payment(payment);
     }
 
     /// The money is set aside: an order, if there are units for it.

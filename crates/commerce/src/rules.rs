@@ -9,12 +9,12 @@ use crate::settings::{Location, MenuLink, ShopSettings};
 use crate::state::Row;
 use crate::terms::{FixedRow, Part, discount_key, fixed_key};
 use crate::view::Change;
+use model::commerce::Kind;
 use model::commerce::discount::{Discount, DiscountValue, folded};
 use model::commerce::market::{FixedPrice, Market};
 use model::commerce::money::PPM;
 use model::commerce::shipping::ShippingZone;
 use model::commerce::tax::TaxRate;
-use model::commerce::{Kind, MAX_TEXT_BYTES};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

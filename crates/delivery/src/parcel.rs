@@ -87,8 +87,8 @@ pub struct Supply {
     pub through: Option<EffectId>,
     /// When that was issued, where it is known.
     pub through_at: Option<Timestamp>,
-    /// Effects up to here that were not read yet are gone; all parcels lie beyond. They may be there again after a
-    /// restart: the lane then passes them all the same, because it has sent what came later.
+    /// Effects up to here that were not read yet are gone; all parcels lie beyond. The lane takes no notice while
+    /// something before them is open, and asks again. Once it has passed them it passes them also if they come back.
     pub lost_through: Option<EffectId>,
 }
 

@@ -67,8 +67,8 @@ pub(crate) struct Lane {
     pub(crate) fetching: bool,
     /// The source had nothing more.
     pub(crate) idle: bool,
-    /// What the source gave from beyond effects that it has lost, until everything before them is settled.
-    pub(crate) beyond_a_loss: Option<Supply>,
+    /// The source has lost what comes next: it is asked again when everything before that is settled.
+    pub(crate) before_a_loss: bool,
     /// Dead letters that wait to be taken in again.
     pub(crate) resends: BTreeSet<EffectId>,
     /// Settled since the last flush, and not yet in the journal.
@@ -110,7 +110,7 @@ impl Lane {
             paused_until_us: 0,
             fetching: false,
             idle: false,
-            beyond_a_loss: None,
+            before_a_loss: false,
             settled: Vec::new(),
             unsynced: BTreeSet::new(),
             hold: None,
@@ -125,6 +125,7 @@ impl Lane {
         let at_the_front = ledger.ahead.last().copied() <= self.head;
         let full = self.queue.held_bytes() >= self.options.window_bytes_max
             || (ledger.ahead.len() >= self.options.ahead_max && at_the_front)
+            || (self.before_a_loss && self.queue.open_len() > 0)
             || room == 0;
         // Small pieces cost a call each: while there is something to do, ask only when a quarter is free.
         let worthwhile =
@@ -144,12 +145,15 @@ impl Lane {
         now: Moment,
         book: &mut Book<'_>,
     ) {
-        if supply.lost_through > self.head {
-            self.beyond_a_loss = Some(supply);
-            self.pass_loss(forgotten, now, book);
+        self.fetching = false;
+        let lost = supply.lost_through.filter(|lost| Some(*lost) > self.head);
+        self.before_a_loss = lost.is_some() && self.queue.open_len() > 0;
+        if self.before_a_loss {
             return;
         }
-        self.fetching = false;
+        if let Some(lost) = lost {
+            self.pass_loss(lost, book);
+        }
         self.idle = supply.parcels.is_empty() && supply.through <= self.head;
         for parcel in supply.parcels {
             if self.head.is_some_and(|head| parcel.id <= head) {
@@ -178,25 +182,13 @@ impl Lane {
         self.status.seen_at = self.status.seen_at.max(supply.through_at);
     }
 
-    /// Passes what the source has lost. The cursor has to be durable beyond it before anything from there is sent: a
-    /// restart can bring the lost back, and they would go after what came later of their subjects. A cursor passes only
-    /// what is settled, so what lies before the loss comes to its end first.
-    pub(crate) fn pass_loss(
-        &mut self,
-        forgotten: &BTreeMap<Key, EffectId>,
-        now: Moment,
-        book: &mut Book<'_>,
-    ) {
-        if self.queue.open_len() > 0 {
-            return;
-        }
-        let Some(supply) = self.beyond_a_loss.take() else { return };
-        if let Some(lost) = supply.lost_through {
-            self.head = Some(lost);
-            book.write(Entry::Through { lane: self.number, id: lost });
-            self.sync_first = true;
-        }
-        self.supply(supply, forgotten, now, book);
+    /// Passes what the source has lost, when nothing before it is open: a cursor passes only what is settled. It has to
+    /// be durable before anything from beyond is sent. A restart can bring the lost back, and they would go after what
+    /// came later of their subjects.
+    fn pass_loss(&mut self, lost: EffectId, book: &mut Book<'_>) {
+        self.head = Some(lost);
+        book.write(Entry::Through { lane: self.number, id: lost });
+        self.sync_first = true;
     }
 
     /// Takes dead letters in again, as far as there is room.

@@ -1,6 +1,6 @@
 //! Seeded lives of the core and its journal: destinations that hang, lie, answer twice, are slow or dead; permits that
-//! refuse, delay or never come; sources that stumble; and every fault of the seeded disk. After each step the promises
-//! of the crate's front page are held against what went over the wire.
+//! refuse, delay or never come; sources that stumble, lose effects and have them again; and every fault of the seeded
+//! disk. After each step the promises of the crate's front page are held against what went over the wire.
 
 mod life;
 mod world;
@@ -76,6 +76,9 @@ fn promises_hold(quarter: u64) {
         "waited for its time",
         "lanes changed at rest",
         "lanes cut",
+        "effects lost by the source",
+        "waits before a loss",
+        "lost effects sent after all",
     ] {
         let count = seen.0.get(name).copied().unwrap_or(0);
         assert!(count >= 20, "`{name}` is hardly met any more: {count}");

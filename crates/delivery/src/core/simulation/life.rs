@@ -1,6 +1,7 @@
 //! One life from one seed.
 
 mod checks;
+mod losses;
 
 use super::world::{Manner, Outbox, draw_options};
 use crate::core::{Action, AttemptId, Core};
@@ -49,6 +50,8 @@ struct Side {
     /// Parcels that the destination refused when they came by themselves.
     refused_alone: BTreeSet<EffectId>,
     dropped: BTreeSet<EffectId>,
+    /// Effects that the lane passed because its source had lost them.
+    lost: BTreeSet<EffectId>,
     /// Parcels that were forgotten: nothing may be kept of them when nothing is under way.
     forgotten: BTreeSet<EffectId>,
     /// Parcels that were ever sent again by command: they may leave the order.
@@ -123,6 +126,7 @@ impl Life {
                 refused: BTreeSet::new(),
                 refused_alone: BTreeSet::new(),
                 dropped: BTreeSet::new(),
+                lost: BTreeSet::new(),
                 forgotten: BTreeSet::new(),
                 resent: BTreeSet::new(),
                 unknown: BTreeSet::new(),
@@ -206,6 +210,7 @@ impl Life {
         self.crashed = true;
         self.seen.count("crashes", 1);
         self.end_process();
+        self.find_again(2);
         self.events.clear();
         self.grants.clear();
         for (attempt, flight) in std::mem::take(&mut self.flights) {
@@ -237,6 +242,8 @@ impl Life {
             17..20 => self.command(),
             20 => self.trim(),
             22 => self.change_lane(),
+            23 if self.seed.one_in(3) => self.lose(),
+            24 if self.seed.one_in(2) => self.find_again(1),
             21 if self.seed.one_in(8) => {
                 // The wall clock jumps; only what is stored in wall time may notice.
                 self.now.at = self.now.at.plus_us(self.seed.below(4_000_000) as i64 - 2_000_000);
@@ -379,9 +386,13 @@ impl Life {
             }
             let event = entry.remove();
             let chance = self.seed.next_u64();
+            if let Event::Supply(lane, supply) = event {
+                self.supply(lane, supply);
+                continue;
+            }
             let Some((core, _)) = &mut self.core else { return };
             match event {
-                Event::Supply(lane, supply) => core.supply(lane, supply, self.now),
+                Event::Supply(..) => {}
                 Event::Permits(attempt, permits) => core.on_permits(attempt, &permits, self.now),
                 Event::Answer(attempt, outcome) => {
                     core.on_answer(attempt, &outcome, self.now, chance);
@@ -549,6 +560,9 @@ impl Life {
                 self.seen.count("repeated after a crash", 1);
                 assert!(self.crashed || side.cut, "{id} was delivered and is sent again");
                 assert_eq!(parcel.class, Class::Transactional);
+            }
+            if side.lost.remove(&id) {
+                self.seen.count("lost effects sent after all", 1);
             }
             if !side.resent.contains(&id) {
                 // A later one may have gone out before only together with this one, in a batch that came back.

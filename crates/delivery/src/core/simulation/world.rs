@@ -80,6 +80,8 @@ pub(super) struct Outbox {
     pub(super) issued: BTreeSet<EffectId>,
     pub(super) subjects: BTreeMap<EffectId, Key>,
     pub(super) last: Option<EffectId>,
+    /// What lies up to here is gone, for a while or for good.
+    pub(super) lost_through: Option<EffectId>,
 }
 
 impl Outbox {
@@ -106,11 +108,13 @@ impl Outbox {
     }
 
     pub(super) fn after(&self, after: Option<EffectId>, limit: usize) -> Supply {
+        let lost_through = self.lost_through.filter(|lost| Some(*lost) > after);
+        let after = after.max(lost_through);
         let from = after.unwrap_or(EffectId { position: Position(0), ordinal: 0 });
         let found = self.parcels.range(from..).filter(|(id, _)| Some(**id) != after);
         let parcels: Vec<Parcel> = found.take(limit).map(|(_, parcel)| parcel.clone()).collect();
         let through = if parcels.len() < limit { self.last } else { None };
-        Supply { parcels, through, through_at: None, lost_through: None }
+        Supply { parcels, through, through_at: None, lost_through }
     }
 
     pub(super) fn trim(&mut self, through: EffectId) -> u64 {

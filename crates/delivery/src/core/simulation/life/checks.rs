@@ -1,8 +1,16 @@
 //! What is held against the promises, after each step and in the end.
 
-use super::{HEALTHY_LAG_MS_MAX, Life};
+use super::{HEALTHY_LAG_MS_MAX, Life, Side};
 use crate::core::{Action, BreakerState, Hold};
 use env::seeded::Faults;
+use model::id::EffectId;
+
+impl Side {
+    /// It left the lane in a way that is right.
+    fn is_done(&self, id: &EffectId) -> bool {
+        [&self.delivered, &self.refused, &self.dropped, &self.lost].iter().any(|done| done.contains(id))
+    }
+}
 
 impl Life {
     pub(super) fn check_bounds(&mut self, actions: &[Action]) {
@@ -59,9 +67,7 @@ impl Life {
             assert!(status.settled_through >= side.settled_through, "the cursor went back");
             side.settled_through = status.settled_through;
             for id in side.outbox.issued.iter().filter(|id| ledger.is_settled(**id)) {
-                let known =
-                    side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
-                assert!(known || ledger.dead.contains_key(id), "{id} is lost");
+                assert!(side.is_done(id) || ledger.dead.contains_key(id), "{id} is lost");
             }
         }
     }
@@ -88,7 +94,8 @@ impl Life {
                 }
                 let last = self.sides.iter().map(|side| side.outbox.last).max().flatten();
                 let dead: usize = core.ledger.lanes.values().map(|lane| lane.dead.len()).sum();
-                if core.settled_through() == last && dead == 0 && self.events.is_empty() {
+                let durable = core.settled_through() == last && !core.unsynced;
+                if durable && dead == 0 && self.events.is_empty() {
                     return;
                 }
             }
@@ -101,9 +108,7 @@ impl Life {
         self.check_settled();
         for side in &self.sides {
             for id in &side.outbox.issued {
-                let settled =
-                    side.delivered.contains(id) || side.refused.contains(id) || side.dropped.contains(id);
-                assert!(settled, "{id} is lost");
+                assert!(side.is_done(id), "{id} is lost");
             }
         }
         // A last crash changes nothing.

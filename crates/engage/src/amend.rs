@@ -10,8 +10,8 @@ use model::identity::{Component, profile_key};
 use model::line::Ledger;
 
 impl Step<'_> {
-    /// Takes edges out and gives every part that the others leave its own profile, as if those edges had never been.
-    /// What each node gathered stays with it.
+    /// Takes edges out and gives every part that the others leave its own profile, as if those edges had never been:
+    /// what browsers claimed of two who were one because of them goes too. What each node gathered stays with it.
     pub(crate) fn unmerge(&mut self, parting: Parting) -> Result<Reply, CommandError> {
         let node = match parting {
             Parting::Pair(a, _) | Parting::Record(a, _) => a,

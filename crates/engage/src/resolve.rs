@@ -106,7 +106,7 @@ impl Step<'_> {
             }
         }
         let component = self.state.component(profile)?;
-        let stands = |end: &Key| component.has_edge(first.key, *end) || component.is_parted(first.key, *end);
+        let stands = |end: &Key| component.is_settled(first.key, *end, !self.from_server);
         carried.iter().take(others.len()).all(stands).then_some(first.key)
     }
 
@@ -170,7 +170,8 @@ impl Step<'_> {
 
     fn edge(&self, a: Key, b: Key, kind: EdgeKind) -> Edge {
         let rules_version = crate::RULES_VERSION;
-        Edge { a, b, position: self.position, message: self.message, kind, rules_version }
+        let (position, message, claimed) = (self.position, self.message, !self.from_server);
+        Edge { a, b, position, message, kind, claimed, rules_version }
     }
 
     /// Joins two nodes, or remembers to report why not.
@@ -219,11 +220,11 @@ impl Step<'_> {
     /// Both ends are one person already: the edge only makes sure that they stay it.
     fn confirm(&mut self, profile: Key, edge: Edge) {
         let Some(component) = self.state.component(profile) else { return };
-        if component.has_edge(edge.a, edge.b) || component.is_parted(edge.a, edge.b) {
+        if component.is_settled(edge.a, edge.b, edge.claimed) {
             return;
         }
         if let Some(component) = self.state.component_mut(profile) {
-            component.add_edge(edge, false);
+            component.confirm(edge);
         }
     }
 

@@ -127,6 +127,32 @@ fn what_a_browser_may_not_do() {
     }
 }
 
+/// Promise 11: whom an operator parts is not kept together by what a browser said meanwhile.
+#[test]
+fn a_browser_keeps_nobody_together_whom_an_operator_parts() {
+    for (words, stays) in
+        [(&[false][..], false), (&[true], true), (&[false, true], true), (&[true, false], true)]
+    {
+        let mut shard = Shard::new();
+        shard.happen(&Happening::of(&[user(1), browser(1)], true));
+        shard.happen(&Happening::of(&[email(1)], true));
+        shard.happen(&Happening::of(&[user(1), email(1)], true));
+        for server in words {
+            shard.happen(&Happening::of(&[email(1), browser(1)], *server));
+        }
+        let reply = shard.command(Operation::Unmerge(Parting::Pair(user(1).key(), email(1).key())));
+        let parts = if stays { 1 } else { 2 };
+        assert!(matches!(&reply, Reply::Unmerged(all) if all.len() == parts), "{words:?}: {reply:?}");
+        let mut whose = |id: Id| shard.profile(id).unwrap().profile;
+        assert_eq!(whose(user(1)), whose(browser(1)), "{words:?}: the session stays with who had it");
+        assert_eq!(whose(user(1)) == whose(email(1)), stays, "{words:?}");
+        // And what was parted stays so.
+        shard.happen(&Happening::of(&[email(1), browser(1)], false));
+        let mut whose = |id: Id| shard.profile(id).unwrap().profile;
+        assert_eq!(whose(user(1)) == whose(email(1)), stays, "{words:?}, later");
+    }
+}
+
 #[test]
 fn a_device_goes_from_hand_to_hand_and_unites_no_two_unique_ids() {
     let mut shard = Shard::new();

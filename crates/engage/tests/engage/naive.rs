@@ -27,6 +27,38 @@ fn kind(node: &str) -> &str {
     node.split(':').next().unwrap()
 }
 
+#[derive(Clone)]
+struct Edge {
+    a: String,
+    b: String,
+    record: usize,
+    /// No server has said so.
+    claimed: bool,
+}
+
+impl Edge {
+    fn joins(&self, a: &str, b: &str) -> bool {
+        (self.a == a && self.b == b) || (self.a == b && self.b == a)
+    }
+}
+
+/// Everybody whom a walk over the edges reaches.
+fn reach(edges: &[Edge], node: &str) -> BTreeSet<String> {
+    let mut reached = BTreeSet::from([node.to_owned()]);
+    loop {
+        let before = reached.len();
+        for edge in edges {
+            if reached.contains(&edge.a) || reached.contains(&edge.b) {
+                reached.insert(edge.a.clone());
+                reached.insert(edge.b.clone());
+            }
+        }
+        if reached.len() == before {
+            return reached;
+        }
+    }
+}
+
 struct Report {
     node: String,
     server: bool,
@@ -42,7 +74,7 @@ struct Report {
 pub struct Naive {
     /// Node, record, rank within the record.
     seen: Vec<(String, usize, usize)>,
-    edges: Vec<(String, String)>,
+    edges: Vec<Edge>,
     parted: Vec<(String, String)>,
     /// Device, who, when. Only moments at which it carried somebody else's session.
     taken: Vec<(String, String, i64)>,
@@ -55,19 +87,7 @@ pub struct Naive {
 
 impl Naive {
     pub fn person(&self, node: &str) -> BTreeSet<String> {
-        let mut reached = BTreeSet::from([node.to_owned()]);
-        loop {
-            let before = reached.len();
-            for (a, b) in &self.edges {
-                if reached.contains(a) || reached.contains(b) {
-                    reached.insert(a.clone());
-                    reached.insert(b.clone());
-                }
-            }
-            if reached.len() == before {
-                return reached;
-            }
-        }
+        reach(&self.edges, node)
     }
 
     fn is_seen(&self, node: &str) -> bool {
@@ -92,25 +112,24 @@ impl Naive {
         self.parted.iter().any(|(x, y)| (x == a && y == b) || (x == b && y == a))
     }
 
-    fn known_before(&self, people: &BTreeSet<String>) -> bool {
-        self.seen
-            .iter()
-            .any(|(node, record, _)| *record < self.record && people.contains(node) && !is_device(node))
+    fn known_before(&self, people: &BTreeSet<String>, when: usize) -> bool {
+        self.seen.iter().any(|(node, record, _)| *record < when && people.contains(node) && !is_device(node))
     }
 
     fn try_join(&mut self, a: &str, b: &str, server: bool, alias: bool) -> bool {
         let (left, right) = (self.person(a), self.person(b));
         if left.contains(b) {
-            let there = self.edges.iter().any(|(x, y)| (x == a && y == b) || (x == b && y == a));
-            if !there && !self.were_parted(a, b) {
-                self.edges.push((a.to_owned(), b.to_owned()));
+            if let Some(there) = self.edges.iter_mut().find(|edge| edge.joins(a, b)) {
+                there.claimed &= !server;
+            } else if !self.were_parted(a, b) {
+                self.add_edge(a, b, server);
             }
             return true;
         }
         if left.iter().any(|x| right.iter().any(|y| self.were_parted(x, y))) {
             return false;
         }
-        if !server && self.known_before(&left) && self.known_before(&right) {
+        if !server && self.known_before(&left, self.record) && self.known_before(&right, self.record) {
             return false;
         }
         for (of, cap) in [("1user", if alias { 5 } else { 1 }), ("2email", 5), ("3phone", 5)] {
@@ -120,8 +139,13 @@ impl Naive {
                 return false;
             }
         }
-        self.edges.push((a.to_owned(), b.to_owned()));
+        self.add_edge(a, b, server);
         true
+    }
+
+    fn add_edge(&mut self, a: &str, b: &str, server: bool) {
+        let (a, b, record) = (a.to_owned(), b.to_owned(), self.record);
+        self.edges.push(Edge { a, b, record, claimed: !server });
     }
 
     fn session(&self, device: &str) -> String {
@@ -215,12 +239,27 @@ impl Naive {
         let (a, b) = (name(a), name(b));
         self.record += 1;
         let before = self.edges.len();
-        self.edges.retain(|(x, y)| !((*x == a && *y == b) || (*x == b && *y == a)));
+        self.edges.retain(|edge| !edge.joins(&a, &b));
         let parted = self.edges.len() < before;
         if parted {
             self.parted.push((a, b));
+            self.doubt_claims();
         }
         parted
+    }
+
+    /// Tells from the first edge on which claims a browser could have made without what was parted.
+    fn doubt_claims(&mut self) {
+        let mut kept: Vec<Edge> = Vec::new();
+        for edge in std::mem::take(&mut self.edges) {
+            let (left, right) = (reach(&kept, &edge.a), reach(&kept, &edge.b));
+            let apart = !left.contains(&edge.b);
+            let known = self.known_before(&left, edge.record) && self.known_before(&right, edge.record);
+            if !(apart && edge.claimed && known) {
+                kept.push(edge);
+            }
+        }
+        self.edges = kept;
     }
 
     /// The node that an identifier stands for.

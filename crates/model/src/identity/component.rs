@@ -3,6 +3,8 @@
 //! Everything here is kept in a canonical order (members by first sight, edges by position), so that a component that
 //! was united and parted again is equal, byte for byte, to what it was before.
 
+mod part;
+
 use super::{IdentitySettings, Reason};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::event::IdentifierKind;
@@ -14,6 +16,8 @@ pub const MAX_MEMBERS: usize = 1_000;
 pub const MAX_EDGES: usize = 4_000;
 /// The most parted pairs that a profile keeps.
 pub const MAX_TOMBSTONES: usize = 256;
+/// Beside the stored number of an edge's kind: nobody but browsers has said so.
+const CLAIMED: u8 = 0x80;
 
 /// When a node was first seen. Orders nodes: no two are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +87,8 @@ pub struct Edge {
     pub message: Key,
     /// Why.
     pub kind: EdgeKind,
+    /// Nobody but browsers has said so.
+    pub claimed: bool,
     /// The version of the rules that decided.
     pub rules_version: u32,
 }
@@ -219,6 +225,21 @@ impl Component {
         self.tombstones.binary_search(&pair(a, b)).is_ok()
     }
 
+    /// Whether a word about two nodes that are one person already tells nothing new: an edge that weighs as much joins
+    /// them, or an operator parted them.
+    pub fn is_settled(&self, a: Key, b: Key, claimed: bool) -> bool {
+        self.edges.iter().any(|edge| edge.joins(a, b) && (claimed || !edge.claimed)) || self.is_parted(a, b)
+    }
+
+    /// Takes in a word about two nodes that are one person already: a new edge, or a server's word for what browsers
+    /// have claimed.
+    pub fn confirm(&mut self, edge: Edge) {
+        match self.edges.iter_mut().find(|own| own.joins(edge.a, edge.b)) {
+            Some(own) => own.claimed &= edge.claimed,
+            None => self.add_edge(edge, false),
+        }
+    }
+
     /// Adds an edge, which must be the newest. `needed` says that nothing else joins the two ends yet.
     pub fn add_edge(&mut self, edge: Edge, needed: bool) {
         if self.edges.len() >= MAX_EDGES && !needed {
@@ -226,53 +247,6 @@ impl Component {
             return;
         }
         self.edges.push(edge);
-    }
-
-    /// Parts two nodes: removes their edge and remembers that they are not to be joined. `false`, and nothing
-    /// changes, if no edge joins them or there is no room to remember it.
-    pub fn part(&mut self, a: Key, b: Key) -> bool {
-        if !self.has_edge(a, b) || self.tombstones.len() >= MAX_TOMBSTONES {
-            return false;
-        }
-        self.edges.retain(|edge| !edge.joins(a, b));
-        if let Err(at) = self.tombstones.binary_search(&pair(a, b)) {
-            self.tombstones.insert(at, pair(a, b));
-        }
-        true
-    }
-
-    /// The pairs joined by the record at a position.
-    pub fn joined_at(&self, position: Position) -> Vec<(Key, Key)> {
-        self.edges.iter().filter(|edge| edge.position == position).map(|edge| (edge.a, edge.b)).collect()
-    }
-
-    /// What the edges still connect, each part a component of its own, by root.
-    pub fn split(self) -> Vec<Self> {
-        let mut rest = self.members;
-        let mut parts = Vec::new();
-        while !rest.is_empty() {
-            let mut part = Self { members: vec![rest.remove(0)], ..Self::default() };
-            let mut next = 0;
-            while let Some(member) = part.members.get(next) {
-                let node = member.node;
-                for edge in self.edges.iter().filter(|edge| edge.a == node || edge.b == node) {
-                    let far = if edge.a == node { edge.b } else { edge.a };
-                    if let Some(at) = rest.iter().position(|member| member.node == far) {
-                        part.members.push(rest.remove(at));
-                    }
-                }
-                next += 1;
-            }
-            part.members.sort_by_key(|member| member.first_seen);
-            part.edges = self.edges.iter().filter(|edge| part.contains(edge.a)).copied().collect();
-            let touches = |pair: &&(Key, Key)| part.contains(pair.0) || part.contains(pair.1);
-            part.tombstones = self.tombstones.iter().filter(touches).copied().collect();
-            parts.push(part);
-        }
-        if let Some(first) = parts.first_mut() {
-            first.edges_unkept = self.edges_unkept;
-        }
-        parts
     }
 
     /// Says whether the identifier of a session finds it.
@@ -316,7 +290,7 @@ impl Component {
             encoder.u128(edge.b.0);
             encoder.varint(edge.position.0);
             encoder.u128(edge.message.0);
-            encoder.u8(edge.kind as u8);
+            encoder.u8(edge.kind as u8 | if edge.claimed { CLAIMED } else { 0 });
             encoder.varint(u64::from(edge.rules_version));
         }
         encoder.varint(self.tombstones.len() as u64);
@@ -338,14 +312,7 @@ impl Component {
         let count = decoder.count()?;
         component.edges.reserve_exact(count.min(MAX_EDGES));
         for _ in 0..count {
-            component.edges.push(Edge {
-                a: Key(decoder.u128()?),
-                b: Key(decoder.u128()?),
-                position: Position(decoder.varint()?),
-                message: Key(decoder.u128()?),
-                kind: EdgeKind::from_u8(decoder.u8()?)?,
-                rules_version: small(decoder.varint()?)?,
-            });
+            component.edges.push(decode_edge(decoder)?);
         }
         for _ in 0..decoder.count()? {
             component.tombstones.push((Key(decoder.u128()?), Key(decoder.u128()?)));
@@ -361,6 +328,14 @@ fn decode_member(decoder: &mut Decoder<'_>) -> Result<Member, DecodeError> {
     let flags = decoder.u8()?;
     let lookup = if flags & 2 != 0 { Key(decoder.u128()?) } else { node };
     Ok(Member { node, lookup, kind, current: flags & 1 != 0, first_seen: decode_first_seen(decoder)? })
+}
+
+fn decode_edge(decoder: &mut Decoder<'_>) -> Result<Edge, DecodeError> {
+    let (a, b) = (Key(decoder.u128()?), Key(decoder.u128()?));
+    let (position, message) = (Position(decoder.varint()?), Key(decoder.u128()?));
+    let kind = decoder.u8()?;
+    let (kind, claimed) = (EdgeKind::from_u8(kind & !CLAIMED)?, kind & CLAIMED != 0);
+    Ok(Edge { a, b, position, message, kind, claimed, rules_version: small(decoder.varint()?)? })
 }
 
 fn encode_first_seen(encoder: &mut Encoder<'_>, first_seen: FirstSeen) {
@@ -398,102 +373,4 @@ fn small(value: u64) -> Result<u32, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn member(node: u128, kind: IdentifierKind, position: u64) -> Member {
-        let first_seen =
-            FirstSeen { position: Position(position), ordinal: 0, at: Timestamp(position as i64) };
-        Member { node: Key(node), lookup: Key(node), kind: kind.0, current: true, first_seen }
-    }
-
-    fn edge(a: u128, b: u128, position: u64) -> Edge {
-        Edge {
-            a: Key(a),
-            b: Key(b),
-            position: Position(position),
-            message: Key(position.into()),
-            kind: EdgeKind::Together,
-            rules_version: 1,
-        }
-    }
-
-    /// A chain of e-mail nodes `first..first + count`, each seen at the position of its number.
-    fn chain(first: u128, count: u128) -> Component {
-        let mut component = Component::default();
-        for node in first..first + count {
-            component.members.push(member(node, IdentifierKind::EMAIL, node as u64));
-            if node > first {
-                component.add_edge(edge(node - 1, node, node as u64), true);
-            }
-        }
-        component
-    }
-
-    proptest! {
-        #[test]
-        fn uniting_and_parting_gives_back_both_sides(left in 1_u128..6, right in 1_u128..6, at: prop::sample::Index, to: prop::sample::Index) {
-            let (one, two) = (chain(1, left), chain(100, right));
-            let (a, b) = (1 + at.index(left as usize) as u128, 100 + to.index(right as usize) as u128);
-            let mut united = two.clone();
-            united.absorb(one.clone());
-            united.add_edge(edge(a, b, 200), true);
-            prop_assert_eq!(united.clone().split().len(), 1);
-            prop_assert!(united.part(Key(a), Key(b)));
-            let mut parts = united.split();
-            prop_assert_eq!(parts.len(), 2);
-            for part in &mut parts {
-                prop_assert!(part.is_parted(Key(a), Key(b)), "both sides remember it");
-                part.tombstones.clear();
-            }
-            prop_assert_eq!(parts, vec![one, two]);
-        }
-
-        #[test]
-        fn stored_components_read_back(left in 1_u128..6, right in 1_u128..6) {
-            let mut component = chain(1, left);
-            component.absorb(chain(50, right));
-            component.tombstones.push((Key(1), Key(50)));
-            component.members[0].lookup = Key(77);
-            component.members[0].current = false;
-            let mut bytes = Vec::new();
-            component.encode(&mut Encoder(&mut bytes));
-            let mut decoder = Decoder::new(&bytes);
-            prop_assert_eq!(Component::decode(&mut decoder), Ok(component));
-            prop_assert_eq!(decoder.finish(), Ok(()));
-        }
-
-        #[test]
-        fn nonsense_is_an_error_or_a_component(bytes: Vec<u8>) {
-            let _ = Component::decode(&mut Decoder::new(&bytes));
-        }
-    }
-
-    #[test]
-    fn who_may_unite() {
-        let settings = IdentitySettings::default();
-        let user = |node, position| Component::single(member(node, IdentifierKind::USER_ID, position));
-        let server = Claim { from_server: true, alias: false, position: Position(10), now: Timestamp(10) };
-        let browser = Claim { from_server: false, ..server };
-        let alias = Claim { alias: true, ..server };
-        let mut parted = chain(1, 1);
-        parted.tombstones.push((Key(1), Key(50)));
-        let session = Component::single(member(7, IdentifierKind::ANONYMOUS_ID, 2));
-        let cases = [
-            ("two people from a server", chain(1, 2), chain(50, 2), server, Ok(())),
-            ("two people from a browser", chain(1, 2), user(3, 3), browser, Err(Reason::BrowserClaim)),
-            ("a new id from a browser", chain(1, 2), user(3, 10), browser, Ok(())),
-            ("a session from a browser", session, user(3, 3), browser, Ok(())),
-            ("two unique ids", user(3, 3), user(4, 4), server, Err(Reason::UniqueConflict)),
-            ("two unique ids by alias", user(3, 3), user(4, 4), alias, Ok(())),
-            ("six e-mail addresses", chain(1, 3), chain(50, 3), server, Err(Reason::Cap)),
-            ("a parted pair", parted, chain(50, 1), server, Err(Reason::Unmerged)),
-            ("too many nodes", chain(1, 3), chain(1_000, 998), server, Err(Reason::Full)),
-        ];
-        for (name, one, two, claim, expected) in cases {
-            assert_eq!(one.may_unite(&two, claim, &settings), expected, "{name}");
-            assert_eq!(two.may_unite(&one, claim, &settings), expected, "{name}, the other way round");
-        }
-    }
-}
+mod tests;

@@ -79,6 +79,19 @@ pub fn units_in_orders(orders: &[Order], variant: u64) -> i64 {
     all.filter(|taken| taken.variant == variant).map(|taken| i64::from(taken.quantity)).sum()
 }
 
+/// Every order has the units that it was paid for, less what was taken back.
+pub fn check_units(orders: &[Order], variant: u64) {
+    for order in orders {
+        let lines: Vec<_> = order.lines.iter().filter(|line| line.variant == variant).collect();
+        let back = order.refunds.iter().flat_map(|refund| &refund.lines);
+        let back = back.filter(|(number, _)| lines.iter().any(|line| line.number == *number));
+        let bought: u32 = lines.iter().map(|line| line.quantity).sum();
+        let kept = bought - back.map(|(_, quantity)| *quantity).sum::<u32>();
+        let units = units_in_orders(std::slice::from_ref(order), variant);
+        assert_eq!(units, i64::from(kept), "order {} has the units that were paid for", order.number);
+    }
+}
+
 /// Numbers have no gaps, no cart is two orders, and a page's token finds its order.
 pub fn check_orders(shard: &mut impl Shard) -> Vec<Order> {
     let orders = orders(shard);

@@ -1,7 +1,7 @@
 //! Lives of a shop from a seed: buyers who decline, hesitate, vanish and cancel, a provider that is slow, silent, late and
 //! repeats itself, an operator, expiries and crashes, in any order.
 
-use super::checks::{self, check_money, check_orders, check_stock, stock_of, units_in_orders};
+use super::checks::{self, check_money, check_orders, check_stock, check_units, stock_of, units_in_orders};
 use super::setup::{BOOK, RESERVATION_US, SHIRT, SONG, cart_key, input, open_shop, pay_input};
 use super::shard::{Bare, OnDisk, Shard};
 use commerce::cashier::{Book, Outcome, Request};
@@ -101,6 +101,8 @@ impl<S: Shard> Life<S> {
         check_stock(&mut self.shard);
         let orders = check_orders(&mut self.shard);
         let row = stock_of(&mut self.shard, SHIRT);
+        check_units(&orders, SHIRT);
+        check_units(&orders, BOOK);
         let sold = units_in_orders(&orders, SHIRT);
         assert!(sold <= self.shirts, "{sold} of {} shirts are sold", self.shirts);
         let free = row.item.available();

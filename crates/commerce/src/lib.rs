@@ -49,6 +49,7 @@ pub use command::{
     FulfilInput, LineChange, LineInput, Operation, PayInput, PaymentShown, RefundInput, Reply, StockSetting,
 };
 pub use machine::Commerce;
+pub use orders::to_send;
 pub use pricing::{CartPrice, ShippingOffer};
 pub use query::{Answer, PAGE_MAX, Query};
 pub use refusal::{Refusal, Shortage};

@@ -30,7 +30,7 @@ const ROW_VERSION: u8 = 1;
 
 /// A row of a stored type.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row<T>(pub T);
+pub(crate) struct Row<T>(pub(crate) T);
 
 impl<T: Stored + Send + 'static> Value for Row<T> {
     fn encode(&self, out: &mut Vec<u8>) {

@@ -418,6 +418,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 /// What the lives had in them, so that a change of the tests that empties them is seen.
+#[expect(clippy::print_stdout, reason = "a failing test shows the seed that failed")]
 fn live_all<S: Shard>(seeds: std::ops::Range<u64>, steps: u64, open: impl Fn(u64) -> S) {
     let (mut orders, mut crashes, mut cancelled, mut refunds, mut sold_out) = (0, 0, 0, 0, 0);
     let (count, one) = (seeds.end - seeds.start, seeds.end - seeds.start == 1);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # 100,000 seeded lives of a shard: crashes at any write, torn tails, failed syncs, full disks, clock steps, repeated and
-# reordered requests, a record that panics. Promises 1-4 and 10 hold in each, or the seed is printed, made small. Lives with
-# destinations are not among them yet: docs/simulation.md says how to run them and what they still find.
+# reordered requests, a record that panics; and customers with destinations that hang, lie or go away. Promises 1-5, 8, 10 and
+# 11 hold in each, or the seed is printed, made small (docs/simulation.md).
 set -euo pipefail
 seeds=${SEEDS:-100000}
 simulator=${THROUGHLINE_BIN_FOLDER:-target/release}/sim

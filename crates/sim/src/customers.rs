@@ -12,11 +12,11 @@ mod setup;
 use crate::classes::{Class, Classes};
 use crate::outside::Outside;
 use crate::people::{in_one_go, read_all};
-use crate::promises::{Word, browsers_unite_nobody, consent_is_not_loosened, suppressed_at_once};
+use crate::promises::{Said, Word, browsers_unite_nobody, consent_is_not_loosened, suppressed_at_once};
 use crate::subject::{Around, Explained, Subject, Told};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use collect::settings::DoorSettings;
-use engage::effect::{AUDIENCE_ENTERED, ERASED, UNMERGED};
+use engage::effect::{AUDIENCE_ENTERED, ERASED};
 use engage::{Answer, Engage, Query, Reply};
 use engine::core::{Core, FrameOutcome};
 use engine::feed::{Feed, Item, Place, What};
@@ -48,6 +48,8 @@ pub struct Customers {
     /// Bodies of records that were sent.
     sent: Vec<Vec<u8>>,
     acknowledged: BTreeSet<Key>,
+    /// Messages in the log when it was looked at last: some counted when a start read them, and nobody was answered.
+    logged: BTreeSet<Key>,
     messages: u64,
     orders: u64,
     /// Orders that somebody cancelled or refunded.
@@ -108,11 +110,13 @@ impl Customers {
                 let event = Event::decode(record.body)?;
                 let is_new = self.acknowledged.insert(event.dedup_key);
                 new += u64::from(is_new);
+                // What a start read from the log counted then: its repeat does not, also if the buyer was erased since.
+                let counts_now = is_new && !self.logged.contains(&event.dedup_key);
                 let order = event.order.filter(|order| order.change == OrderChange::Completed);
                 let buyer = event.identifiers.as_slice().iter().find(|one| {
                     matches!(IdentifierKind(one.kind), IdentifierKind::USER_ID | IdentifierKind::EMAIL)
                 });
-                if let (true, true, Some(order), Some(buyer)) = (is_new, event.from_server, order, buyer)
+                if let (true, true, Some(order), Some(buyer)) = (counts_now, event.from_server, order, buyer)
                     && !self.undone.contains(order.order_id)
                     && self.reports.get(order.order_id) == Some(&1)
                 {
@@ -187,23 +191,31 @@ impl Customers {
     }
 
     /// Promise 11, for everybody.
-    fn judge_claims(&self, core: &mut Core<Engage>, frames: &[Frame], explained: &Explained) -> Result<()> {
+    fn judge_claims(
+        &mut self,
+        core: &mut Core<Engage>,
+        frames: &[Frame],
+        explained: &Explained,
+    ) -> Result<()> {
         let last = |wanted: u16| {
             let found = explained.effects.iter().filter(|(_, kind, _)| *kind == wanted);
             found.map(|(id, _, _)| id.position).max()
         };
         let erased = last(ERASED).unwrap_or(Position(0));
-        let since = last(UNMERGED).unwrap_or(Position(0)).max(erased);
         let parts: BTreeMap<Position, Key> = explained.feed.iter().filter_map(part_of).collect();
-        let (mut claims, mut words) = (BTreeSet::new(), Vec::new());
+        let (mut said, mut words) = (Said::default(), Vec::new());
         for frame in frames {
             for record in decode_records(&frame.body, frame.first, frame.received_at).flatten() {
                 if record.kind != RecordKind::EVENT {
                     continue;
                 }
                 let event = Event::decode(record.body)?;
-                if !event.from_server {
-                    claims.insert(record.position);
+                self.logged.insert(event.dedup_key);
+                if event.from_server {
+                    let named = event.identifiers.as_slice().iter().map(|one| one.key).collect();
+                    said.by_shop.push((record.position, named));
+                } else {
+                    said.by_browsers.insert(record.position);
                 }
                 let Some(node) = parts.get(&record.position) else { continue };
                 let at = event.clamped_at(record.received_at, MAX_AGE_US);
@@ -218,7 +230,7 @@ impl Customers {
         }
         for who in self.everybody() {
             let Answer::Profile(Some(read), _) = core.query(Query::Identifier(who))? else { continue };
-            browsers_unite_nobody(&read, &claims, since).map_err(|broken| anyhow!(broken))?;
+            browsers_unite_nobody(&read, &said).map_err(|broken| anyhow!(broken))?;
             consent_is_not_loosened(&read, &words, erased).map_err(|broken| anyhow!(broken))?;
         }
         Ok(())
@@ -302,6 +314,7 @@ impl Subject for Customers {
             without,
             sent: Vec::new(),
             acknowledged: BTreeSet::new(),
+            logged: BTreeSet::new(),
             messages: 0,
             orders: 0,
             undone: BTreeSet::new(),

@@ -14,7 +14,7 @@ struct Asked {
     first: u64,
     steps: u32,
     without: Classes,
-    /// All kinds, each as often as it is worth, where nobody named one.
+    /// A mix of all, where nobody named one.
     kind: Option<Kind>,
 }
 
@@ -47,14 +47,9 @@ impl Asked {
         Ok(asked)
     }
 
-    /// What lives from a seed: lives with a second shard beside them are much dearer, so they are rarer.
+    /// What lives from a seed.
     fn kinds(&self, seed: u64) -> Vec<Kind> {
-        if let Some(kind) = self.kind {
-            return vec![kind];
-        }
-        // Customers only where they are asked for: docs/simulation.md lists what they still find.
-        let [ledger, people, _] = Kind::all();
-        if seed.is_multiple_of(4) { vec![ledger, people] } else { vec![ledger] }
+        self.kind.map_or_else(|| Kind::mix(seed), |kind| vec![kind])
     }
 }
 

@@ -3,6 +3,7 @@
 
 use engage::{Decision, ProfileRead, View};
 use model::id::{Key, Position, Timestamp};
+use model::identity::Edge;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Promise 5: when a purchase is answered, the next decision about the buyer and the goods is "no".
@@ -26,15 +27,35 @@ pub fn suppressed_at_once(
     }
 }
 
-/// Promise 11: what a browser said never joined two persons who were known before. `claims` are the records of browsers;
-/// joins by records before `since` are not looked at, because people were parted or erased after them.
-pub fn browsers_unite_nobody(
-    read: &ProfileRead,
-    claims: &BTreeSet<Position>,
-    since: Position,
-) -> Result<(), String> {
-    let positions: BTreeSet<Position> =
-        read.edges.iter().map(|edge| edge.position).filter(|at| *at > since && claims.contains(at)).collect();
+/// Who said who is who, by the log.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// Records of browsers.
+    pub by_browsers: BTreeSet<Position>,
+    /// What the shop's own records name together.
+    pub by_shop: Vec<(Position, Vec<Key>)>,
+}
+
+impl Said {
+    /// Whether nobody but browsers said so: the shop's own word may have come later.
+    fn is_claim(&self, read: &ProfileRead, edge: &Edge) -> bool {
+        let lookup = |node: Key| {
+            let one = read.identifiers.iter().find(|one| one.node == node);
+            one.and_then(|one| one.session_of).unwrap_or(node)
+        };
+        let (a, b) = (lookup(edge.a), lookup(edge.b));
+        let confirms = |(at, named): &(Position, Vec<Key>)| {
+            *at > edge.position && named.contains(&a) && named.contains(&b)
+        };
+        self.by_browsers.contains(&edge.position) && !self.by_shop.iter().any(confirms)
+    }
+}
+
+/// Promise 11: what a browser said never joined two persons who were known before, and keeps nobody together whom an
+/// operator parted.
+pub fn browsers_unite_nobody(read: &ProfileRead, said: &Said) -> Result<(), String> {
+    let claims = || read.edges.iter().filter(|edge| said.is_claim(read, edge));
+    let positions: BTreeSet<Position> = claims().map(|edge| edge.position).collect();
     for at in positions {
         let mut groups: BTreeMap<Key, (Key, bool)> = BTreeMap::new();
         for one in &read.identifiers {
@@ -45,7 +66,7 @@ pub fn browsers_unite_nobody(
             join(&mut groups, edge.a, edge.b);
         }
         for edge in read.edges.iter().filter(|edge| edge.position == at) {
-            if join(&mut groups, edge.a, edge.b) {
+            if join(&mut groups, edge.a, edge.b) && said.is_claim(read, edge) {
                 return Err(format!("promise 11: a browser joined {} and {} at {at}", edge.a, edge.b));
             }
         }

@@ -30,6 +30,7 @@ pub mod http;
 pub mod import;
 mod machine;
 mod orders;
+pub mod page;
 mod payments;
 mod pricing;
 mod query;

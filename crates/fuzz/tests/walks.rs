@@ -8,7 +8,7 @@ use fuzz::walk::walk;
 use fuzz::{TARGETS, target};
 use std::path::Path;
 
-const ROUNDS: u64 = 3_000;
+const ROUNDS: u64 = 20_000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())

@@ -36,6 +36,8 @@ pub struct Config {
     pub feed: Feed,
     /// What leaves.
     pub delivery: Delivery,
+    /// The shop.
+    pub shop: Shop,
     /// The ingest door.
     pub ingest: Ingest,
     /// The private listeners.
@@ -138,6 +140,21 @@ pub struct Delivery {
     pub credentials: String,
 }
 
+/// The shop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shop {
+    /// Storefronts and buyers come in here.
+    pub listen: SocketAddr,
+    /// What buyers' browsers find the checkout at; empty is the address itself.
+    pub url: String,
+    /// Products that are taken in at the start; empty is none.
+    pub products: String,
+    /// Payments are played, not made.
+    pub test_payments: bool,
+    /// Bytes of memory for its rows.
+    pub resident_bytes_max: u64,
+}
+
 /// The ingest door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingest {
@@ -230,6 +247,13 @@ impl Default for Config {
                 stall_ms: 10_000,
             },
             delivery: Delivery { allow: String::new(), credentials: String::new() },
+            shop: Shop {
+                listen: SocketAddr::from(([127, 0, 0, 1], 7340)),
+                url: String::new(),
+                products: String::new(),
+                test_payments: false,
+                resident_bytes_max: 1 << 30,
+            },
             ingest: Ingest {
                 threads: 0,
                 connections_max: 4_096,

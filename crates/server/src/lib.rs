@@ -27,5 +27,6 @@ pub mod process;
 mod quarantine;
 pub mod send;
 pub mod serve;
+pub mod shop;
 mod telemetry;
 mod terminal;

@@ -26,7 +26,8 @@ const PHASES: [(&str, usize, usize, u64); 4] = [
 
 /// Every row of `[deliver]` in `benches/goals.toml`.
 #[cfg(test)]
-const GOALS: [&str; 4] = ["effects_per_second", "cpu_per_effect", "effects_not_delivered", "requests_repeated"];
+const GOALS: [&str; 4] =
+    ["effects_per_second", "cpu_per_effect", "effects_not_delivered", "requests_repeated"];
 
 /// Runs every phase and reports.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
@@ -38,7 +39,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     report.fact("destination", json!("a signed webhook on loopback; the receiver is in the same process"));
     for round in 0..args.repeat {
         for (name, body_bytes, concurrency_max, marketing_every) in PHASES {
-            progress.step(&format!("{name}: {EFFECTS} effects of {body_bytes} B, {concurrency_max} under way"));
+            progress
+                .step(&format!("{name}: {EFFECTS} effects of {body_bytes} B, {concurrency_max} under way"));
             let bench = DeliverBench {
                 effects: EFFECTS,
                 body_bytes,
@@ -47,7 +49,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
                 ..DeliverBench::at(folder.path().join(format!("{name}-{round}")))
             };
             let before_ns = cpu_ns()?;
-            let figures = runtime.block_on(bench_deliver(&Env::real(), bench)).with_context(|| name.to_owned())?;
+            let figures =
+                runtime.block_on(bench_deliver(&Env::real(), bench)).with_context(|| name.to_owned())?;
             let cpu_us = cpu_ns()?.saturating_sub(before_ns) as f64 / 1e3;
             let cpu_per_effect = cpu_us / figures.delivered.max(1) as f64;
             if name == "usual" {

@@ -93,7 +93,7 @@ impl Stage for Theatre {
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        wait(&self.running)
+        wait(|| self.running.stopped())
     }
 
     fn close(self) -> anyhow::Result<()> {

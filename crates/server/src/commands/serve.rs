@@ -3,8 +3,9 @@
 use super::{Settings, print, say};
 use crate::config::{LogFormat, Telemetry};
 use crate::serve::{Credentials, Running, StartOptions, start};
+use crate::shop::{RunningShop, start_shop};
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +29,18 @@ pub(super) struct ServeArguments {
     /// Make a new admin token, for whoever lost theirs. The others stay valid.
     #[arg(long)]
     new_admin_token: bool,
+    /// What this process is: what collects events and acts on them, the shop, or both
+    #[arg(long, value_delimiter = ',', default_value = "customers")]
+    roles: Vec<Role>,
+}
+
+/// What a process can be. Each role has data, threads and bounds of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// The ingest door, profiles, audiences, delivery and the private listeners.
+    Customers,
+    /// The shop: Storefront API, checkout, stock, orders.
+    Commerce,
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
@@ -35,10 +48,31 @@ pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
     start_logging(&config.telemetry)?;
     let options =
         StartOptions { drive_log_time: arguments.drive_log_time, new_credentials: arguments.new_admin_token };
-    let running = start(config, options)?;
-    print(&greeting(&running))?;
-    wait(&running)?;
-    running.stop()?;
+    let is = |role| arguments.roles.contains(&role);
+    // The shop first: it needs nobody.
+    let shop = is(Role::Commerce).then(|| start_shop(&config)).transpose()?;
+    if let Some(shop) = &shop {
+        print(&format!(
+            "throughline {} on {}\n  shop        http://{}\n",
+            env!("CARGO_PKG_VERSION"),
+            config.data.directory.display(),
+            shop.address()
+        ))?;
+    }
+    let customers = if is(Role::Customers) { Some(start(config, options)) } else { None }.transpose();
+    let ended = customers.and_then(|customers| {
+        if let Some(running) = &customers {
+            print(&greeting(running))?;
+        }
+        let stopped = || {
+            let customers = customers.as_ref().and_then(Running::stopped);
+            customers.or_else(|| shop.as_ref().and_then(RunningShop::stopped))
+        };
+        wait(stopped)?;
+        customers.map_or(Ok(()), Running::stop)
+    });
+    let shop_ended = shop.map_or(Ok(()), RunningShop::stop);
+    ended.and(shop_ended)?;
     say("throughline: stopped; everything that was acknowledged is on disk");
     Ok(())
 }
@@ -54,8 +88,8 @@ fn start_logging(settings: &Telemetry) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))
 }
 
-/// Until a signal asks to stop, or the shard stops by itself.
-pub(super) fn wait(running: &Running) -> anyhow::Result<()> {
+/// Until a signal asks to stop, or a shard has stopped by itself.
+pub(super) fn wait(stopped: impl Fn() -> Option<String>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
@@ -65,7 +99,7 @@ pub(super) fn wait(running: &Running) -> anyhow::Result<()> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = tokio::time::sleep(WATCH_INTERVAL) => {
-                    if running.stopped().is_some() {
+                    if stopped().is_some() {
                         break;
                     }
                 }

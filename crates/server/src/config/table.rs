@@ -242,6 +242,29 @@ fn feed() -> Vec<KeyDoc> {
             "The folder of the credentials of ad platforms: each is a file, and destinations name the file. Empty: there \
              are none."
         ),
+        key!(
+            shop.listen,
+            "Where storefronts and buyers come in: the Storefront API and the checkout's pages. Only with the role `commerce`."
+        ),
+        key!(
+            shop.url,
+            "What buyers' browsers find the checkout at, e.g. `https://shop.example`; `http://` and `shop.listen` if empty."
+        ),
+        key!(
+            shop.products,
+            "A file of products that is taken in at each start: the CSV that Shopify exports (`.csv`), or JSON Lines. A product is \
+             known by its handle; what it says replaces what was there, and stock is only set where the product is new."
+        ),
+        key!(
+            shop.test_payments,
+            "Offers payments that are played and not made, with every outcome that there can be. For trying things; never on a \
+             shop that sells."
+        ),
+        key!(
+            shop.resident_bytes_max,
+            64 * MIB..=TIB,
+            "Memory for the rows of carts, orders and stock. Rows beyond it are read from disk when wanted."
+        ),
     ]
 }
 

@@ -269,6 +269,11 @@ pub fn open_options(
     })
 }
 
+/// How the shop's own folder is opened: with the same keyring, if there is one, and bounds of its own.
+pub(crate) fn keyring_of(config: &Config, env: &Env) -> Result<OpenOptions, DirectoryError> {
+    open_options(config, &DataDirectory::at(&config.data), env)
+}
+
 /// How much of the change feed is kept.
 fn feed_options(config: &Config) -> engine::feed::FeedOptions {
     let age_days = i64::try_from(config.feed.retention_age_days).unwrap_or(i64::MAX);

@@ -6,7 +6,7 @@
 //!    is kept by the text ([`plans`]). Names are numbers there, fragments are opened, keys are bytes.
 //! 2. [`input`] takes in the request's variables. What it would cost is counted, and bounded.
 //! 3. Whatever the loop has to say is asked for first: carts and customers ([`supply`]), and for mutations one command a
-//!    field, in order ([`mutation`], [`account`]).
+//!    field, in order ([`mutation`], [`delivery`], [`account`]).
 //! 4. [`run`] walks the plan and writes JSON. The catalogue's guard is held for this only, and never over an await.
 //!    [`query`], [`catalogue`], [`variant`], [`listing`], [`shop`], [`cart`] and [`customer`] answer the fields.
 //!
@@ -18,6 +18,7 @@ mod catalogue;
 mod compile;
 mod context;
 mod customer;
+mod delivery;
 mod fault;
 mod input;
 mod listing;

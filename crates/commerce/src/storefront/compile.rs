@@ -74,10 +74,13 @@ struct Part<'a> {
     conditions: Conditions,
 }
 
+/// Where a name occurs, and under which conditions.
+type Occurrences<'a> = Vec<(Conditions, &'a Node<executable::Field>)>;
+
 /// All occurrences of a name in the answer.
 #[derive(Default)]
 struct Gathered<'a> {
-    order: Vec<(&'a str, Vec<(Conditions, &'a Node<executable::Field>)>)>,
+    order: Vec<(&'a str, Occurrences<'a>)>,
     places: BTreeMap<&'a str, usize>,
     opened: BTreeSet<(&'a str, Conditions)>,
 }

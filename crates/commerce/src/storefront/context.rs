@@ -94,11 +94,6 @@ impl<'a> Facts<'a> {
         product.is_shown(self.channel, self.now)
     }
 
-    /// The same by number.
-    pub(crate) fn shows(&self, number: u64) -> bool {
-        self.catalogue.products.get(&number).is_some_and(|shown| self.is_shown(&shown.product))
-    }
-
     /// What a variant costs here.
     pub(crate) fn unit_price(&self, variant: &Variant) -> Option<UnitPrice> {
         let fixed = self.fixed.and_then(|fixed| fixed.get(&variant.number)).copied();

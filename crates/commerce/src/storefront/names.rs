@@ -7,6 +7,11 @@ macro_rules! names {
     ($(#[$about:meta])* $name:ident; $($variant:ident $text:literal,)*) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(
+            clippy::enum_variant_names,
+            clippy::upper_case_acronyms,
+            reason = "names as the published schema spells them"
+        )]
         pub(crate) enum $name { $(#[doc = $text] $variant,)* }
 
         impl $name {

@@ -92,11 +92,6 @@ impl Selected {
         self.of.iter().find(|(one, _)| *one == of).map_or(&[], |(_, fields)| fields)
     }
 
-    /// Whether a field of this name is wanted, of whatever type.
-    pub(crate) fn has(&self, name: Name) -> bool {
-        self.of.iter().any(|(_, fields)| fields.iter().any(|field| field.name == name))
-    }
-
     /// The fields, by type.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Type, Vec<Field>)> {
         self.of.iter()

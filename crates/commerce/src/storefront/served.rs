@@ -75,10 +75,10 @@ impl Served {
     pub(crate) fn plan(&self, text: &str) -> Result<Plan, Vec<Fault>> {
         within_bounds(text).map_err(|fault| vec![fault])?;
         let mut parser = Parser::new().recursion_limit(MAX_NESTING * 2).token_limit(MAX_TOKENS);
-        let parsed = parser.parse_executable(&self.schema, text, "document");
-        let document = parsed.map_err(|error| told(&error.errors, "PARSE_FAILED"))?;
-        let document =
-            document.validate(&self.schema).map_err(|error| told(&error.errors, "INVALID_DOCUMENT"))?;
+        let parsed =
+            parser.parse_ast(text, "document").map_err(|error| told(&error.errors, "PARSE_FAILED"))?;
+        let document = parsed.to_executable_validate(&self.schema);
+        let document = document.map_err(|error| told(&error.errors, "INVALID_DOCUMENT"))?;
         compile::compile(self, text, document).map_err(|fault| vec![fault])
     }
 

@@ -18,11 +18,11 @@ fn documents() -> Vec<Case> {
         .map(|n| format!("fragment F{n} on Product {{ a: id ...F{} ...F{} }}\n", n + 1, n + 1))
         .chain(["fragment F60 on Product { id }".to_owned()])
         .collect();
-    let aliases: String = (0..1_500).map(|n| format!("a{n}: shop {{ name }}\n")).collect();
+    let aliases: String = (0..1_000).map(|n| format!("a{n}: shop {{ name }}\n")).collect();
     let pages = "products(first: 250) { nodes { variants(first: 250) { nodes { product { variants(first: 250) { nodes { id } } } } } } }";
     let conditions: String = (0..14).map(|n| format!("...G @include(if: $v{n}) ")).collect();
     let flags: String = (0..14).map(|n| format!("$v{n}: Boolean = true ")).collect();
-    let texts: String = (0..3_000).map(|n| format!("t{n}: descriptionHtml\n")).collect();
+    let texts: String = (0..2_000).map(|n| format!("t{n}: descriptionHtml\n")).collect();
     let introspected = (0..9).fold("name".to_owned(), |inner, _| format!("type {{ fields {{ {inner} }} }}"));
     vec![
         case("nothing", "", "PARSE_FAILED"),

@@ -410,7 +410,15 @@ fn each_field_is_answered_as_the_schema_says() {
             "ShopPolicyWithDefault",
         ]
     );
-    assert!(ways.len() > 90, "{}", ways.len());
+    let objects = schema.types.iter().filter(|(_, of)| of.is_object() && !of.is_built_in());
+    let of_changes = |name: &str| {
+        name.ends_with("Payload")
+            || name.ends_with("UserError")
+            || ["Mutation", "UserError", "CartWarning", "CustomerAccessToken"].contains(&name)
+    };
+    let unseen = objects.map(|(name, _)| name.as_str()).filter(|name| !ways.contains_key(*name));
+    let unseen: Vec<&str> = unseen.filter(|name| !of_changes(name)).collect();
+    assert_eq!(unseen, [""; 0], "there is no way to these");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `fuzz list`, `fuzz seeds FOLDER`, `fuzz run TARGET FILE…`, `fuzz walk TARGET ROUNDS [SEED]`.
+//! Tries bytes on the targets of this crate: `fuzz list`, `fuzz seeds FOLDER`, `fuzz run TARGET FILE…`, `fuzz walk TARGET
+//! ROUNDS [SEED]`. It never ships, and never looks at coverage: `fuzz-guided` does.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers")]
 #![allow(clippy::disallowed_methods, reason = "it reads and writes the files that it is told to")]

@@ -2,7 +2,13 @@
 //!
 //! `FUZZ_ROUNDS` makes it longer, `FUZZ_SEED` takes another one.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use fuzz::walk::walk;
 use fuzz::{TARGETS, target};

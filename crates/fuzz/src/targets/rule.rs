@@ -53,11 +53,11 @@ impl Person for Nobody {
     }
 
     fn stated(&self, name: &str) -> Option<&[u8]> {
-        (name.len() % 2 == 0).then_some(&b"\"text\""[..])
+        name.len().is_multiple_of(2).then_some(&b"\"text\""[..])
     }
 
     fn consents(&self, category: &str) -> bool {
-        category.len() % 2 == 0
+        category.len().is_multiple_of(2)
     }
 
     fn is_member(&self, _: DefinitionId) -> bool {

@@ -258,7 +258,7 @@ impl<'a> Compiler<'a> {
     /// What `@skip` and `@include` ask for, on top of what is asked for already. `None` where it can never hold.
     fn conditions(&self, directives: &executable::DirectiveList, outer: &Conditions) -> Option<Conditions> {
         let mut conditions = outer.clone();
-        for (name, wanted) in [("skip", true), ("include", true)] {
+        for (name, wanted) in [("skip", false), ("include", true)] {
             let Some(directive) = directives.get(name) else { continue };
             match directive.specified_argument_by_name("if").map(|value| &**value) {
                 Some(ast::Value::Boolean(yes)) if *yes != wanted => return None,

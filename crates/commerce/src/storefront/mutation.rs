@@ -42,7 +42,7 @@ impl<'a> Asked<'a> {
     /// The command for an operation: done once where the caller gave a key.
     pub(crate) fn command(&self, operation: Operation) -> Command {
         match self.context.idempotency {
-            Some(_) => Command::of(operation),
+            Some(key) => Command::once(key.with(Key::of_text("field", &self.field.key)), operation),
             None => Command::of(operation),
         }
     }

@@ -11,7 +11,7 @@ const ESCAPES: [u8; 128] = {
         table[byte] = 1;
         byte += 1;
     }
-    
+    table[b'"' as usize] = b'"';
     table[b'\\' as usize] = b'\\';
     table[b'\n' as usize] = b'n';
     table[b'\r' as usize] = b'r';

@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         if let Some(text) = self.arg(field, "after").text() {
             let (place, number) =
                 read_cursor(text).ok_or_else(|| self.stop("after is no cursor of this list"))?;
-            from = list.find(place, number).map_or(place, |place| place).min(until);
+            from = list.find(place, number).map_or(place, |place| place + 1).min(until);
         }
         if let Some(text) = self.arg(field, "before").text() {
             let (place, number) =

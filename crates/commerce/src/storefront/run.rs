@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
 
     fn spend(&mut self) -> Written {
         match self.fields_left.checked_sub(1) {
-            Some(left) if self.out.len() <= usize::MAX => {
+            Some(left) if self.out.len() <= MAX_ANSWER_BYTES => {
                 self.fields_left = left;
                 Ok(())
             }

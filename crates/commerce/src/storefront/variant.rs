@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
             },
             Name::CurrentlyNotInStock | Name::RequiresComponents => run.bool(false),
             Name::RequiresShipping => run.bool(variant.requires_shipping),
-            Name::Taxable => run.int(1),
+            Name::Taxable => run.bool(variant.taxable),
             Name::Weight => run.int(i64::from(variant.weight_grams)),
             Name::WeightUnit => run.text("GRAMS"),
             Name::Price | Name::PriceV2 => match run.facts.unit_price(variant) {

@@ -30,6 +30,8 @@ mug,Blue Mug,<p>Holds tea.</p>,Kiln,Mug,"kitchen, blue",true,Size,Small,MUG-S,30
 mug,,,,,,,,Large,MUG-L,500,shopify,20,deny,15.00,false,true
 lamp,Rare Lamp,<p>The last ones.</p>,Kiln,Lamp,rare,true,Title,Default Title,LAMP,900,shopify,{units},deny,99.00,false,true
 """
+# So long a buyer goes on trying.
+PATIENCE_S = 20
 METHODS = ["ok", "ok", "declined", "lost", "slow"]
 
 
@@ -188,14 +190,19 @@ def one_walk(shop):
 
 def one_buyer(shop, variant, number, seed, carts):
     chance = random.Random(seed * 1_000 + number)
+    deadline = time.monotonic() + PATIENCE_S
     made = new_cart(shop, variant)
-    if made["cart"] is None or made["cart"]["totalQuantity"] == 0:
-        return
+    while made["cart"] is None or made["cart"]["totalQuantity"] == 0:
+        # The last ones may lie in checkouts that come to nothing.
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.2 + chance.random() * 0.4)
+        made = new_cart(shop, variant)
     path = urllib.parse.urlparse(made["cart"]["checkoutUrl"]).path
     carts.append(path)
     _, page, _ = shop.ask(path)
     shop.form(path, buyer_fields(number, page))
-    for _ in range(60):
+    while time.monotonic() < deadline:
         _, page, _ = shop.ask(path + "/payment")
         if order_number(page) is not None:
             return

@@ -176,6 +176,8 @@ impl Visit<'_> {
             (Step::Delivery, Some(Step::Address)) => go(&self.path),
             (Step::Payment, Some(Step::Address)) => go(&self.path),
             (Step::Payment, Some(Step::Delivery)) => go(&format!("{}/delivery", self.path)),
+            // What is not sent needs no way of sending.
+            (Step::Delivery, _) if !self.sends() => go(&format!("{}/payment", self.path)),
             (step, _) => self.form(step, &problems, 200),
         })
     }
@@ -192,6 +194,10 @@ impl Visit<'_> {
         } else {
             None
         }
+    }
+
+    fn sends(&self) -> bool {
+        self.quote().is_some_and(|quote| quote.requires_shipping)
     }
 
     fn quote(&self) -> Option<CartPrice> {

@@ -17,9 +17,13 @@ echo "proves: whatever bytes come in, they are refused in words or understood, a
 counted="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 counted="$counted -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 counted="$counted -Ccodegen-units=1 -Cdebug-assertions=on -Coverflow-checks=on --cfg fuzzing"
-RUSTFLAGS="$counted" CARGO_INCREMENTAL=0 cargo build --release --locked -p fuzz --bin fuzz --bin fuzz-guided \
+# Only the one that has libFuzzer in it can be linked with the counters.
+cargo build --release --locked -p fuzz --bin fuzz --target-dir target/fuzz
+RUSTFLAGS="$counted" CARGO_INCREMENTAL=0 cargo build --release --locked -p fuzz --bin fuzz-guided \
   --features guided --target "$host" --target-dir target/fuzz
-binaries=target/fuzz/$host/release
+binaries=target/fuzz/binaries
+mkdir -p "$binaries"
+cp target/fuzz/release/fuzz "target/fuzz/$host/release/fuzz-guided" "$binaries/"
 mkdir -p "$folder" target/fuzz/findings
 "$binaries/fuzz" seeds "$folder"
 for target in $("$binaries/fuzz" list | cut -d' ' -f1); do

@@ -30,6 +30,8 @@ mug,Blue Mug,<p>Holds tea.</p>,Kiln,Mug,"kitchen, blue",true,Size,Small,MUG-S,30
 mug,,,,,,,,Large,MUG-L,500,shopify,20,deny,15.00,false,true
 lamp,Rare Lamp,<p>The last ones.</p>,Kiln,Lamp,rare,true,Title,Default Title,LAMP,900,shopify,{units},deny,99.00,false,true
 """
+# What has to end with the test.
+SHOPS = []
 # So long a buyer goes on trying.
 PATIENCE_S = 20
 METHODS = ["ok", "ok", "declined", "lost", "slow"]
@@ -47,6 +49,7 @@ class Shop:
         with open(self.products, "w", encoding="utf-8") as file:
             file.write(CSV.format(units=units))
         self.process = None
+        SHOPS.append(self)
 
     def start(self):
         settings = [
@@ -118,7 +121,12 @@ class Shop:
 
 
 def fail(what, more=""):
+    """Ends everything, the shop too: buyers are threads, and would go on."""
     print(f"failed: {what}\n{more}")
+    sys.stdout.flush()
+    for shop in SHOPS:
+        if shop.process and shop.process.poll() is None:
+            shop.process.kill()
     os._exit(1)
 
 

@@ -266,6 +266,8 @@ impl Visit<'_> {
         let payment = self.shown.payment.as_ref();
         let waits = payment.filter(|payment| payment.state == PaymentState::ActionRequired);
         let action = waits.and_then(|payment| payment.action_url.as_deref());
+        // Nothing but a page is ever linked to, whatever a provider says.
+        let action = action.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
         page(html::processing_page(&self.frame(), action, (&items, &quote.totals)))
     }
 
@@ -288,6 +290,9 @@ impl Visit<'_> {
     async fn take(&self, step: Step, body: &[u8]) -> Result<PageAnswer, ShopError> {
         if self.shown.cart.standing != Standing::Open {
             return Ok(go(&self.path));
+        }
+        if body.len() > FORM_BYTES_MAX {
+            return Ok(self.form(step, &whole(self.texts.too_long), 413));
         }
         let form: BTreeMap<String, String> = form_urlencoded::parse(body)
             .take(64)
@@ -415,21 +420,21 @@ impl Visit<'_> {
             Ok(_) | Err(Refusal::CartPaying | Refusal::CartOrdered(_)) => {}
             Err(refusal) => return Ok(self.refused(Step::Payment, &refusal)),
         }
-        self.wait_for_payment(payment).await?;
+        self.wait_for_payment(payment).await;
         Ok(go(&format!("{}/payment", self.path)))
     }
 
     /// Most payments are known within a moment; whose is not is shown a page that looks again.
-    async fn wait_for_payment(&self, payment: Key) -> Result<(), ShopError> {
+    async fn wait_for_payment(&self, payment: Key) {
         let until = tokio::time::Instant::now() + PAYMENT_WAIT;
         while tokio::time::Instant::now() < until {
-            let state = self.pages.shop.payment(payment).await?.map(|payment| payment.state);
-            if state != Some(PaymentState::Authorising) {
+            // The view knows what is under way: the loop is not asked again and again.
+            let under_way = self.pages.shop.view().due_payment(payment);
+            if under_way.is_none_or(|payment| payment.state != PaymentState::Authorising) {
                 break;
             }
             tokio::time::sleep(PAYMENT_LOOK).await;
         }
-        Ok(())
     }
 
     fn refused(&self, step: Step, refusal: &Refusal) -> PageAnswer {

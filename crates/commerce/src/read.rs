@@ -59,7 +59,13 @@ impl State {
     fn answer_on_customers(&mut self, query: Query, now: Timestamp) -> Answer {
         let number = match query {
             Query::Customer(number) => Some(number),
-            Query::CustomerByEmail(email) => self.names.get(email_key(&email)).map(|row| row.0),
+            Query::CustomerByEmail(email) => {
+                let number = self.names.get(email_key(&email)).map(|row| row.0);
+                // Somebody else's address with the same hash is not theirs.
+                let found = number.and_then(|number| self.customer(number));
+                let own = found.filter(|one| one.email.to_lowercase() == email.to_lowercase());
+                return Answer::Customer(own.map(Box::new));
+            }
             Query::CustomerByToken(token) => {
                 let row = self.tokens.get(token).map(|row| row.0);
                 row.filter(|row| row.until > now).map(|row| row.customer)

@@ -101,7 +101,7 @@ pub struct RequestContext {
     pub now: Timestamp,
     /// Where the buyer is, if that is known.
     pub buyer_ip: Option<std::net::IpAddr>,
-    /// Hash of the caller's idempotency key, with whoever it belongs to.
+    /// Hash of the caller's idempotency key. It holds for one cart.
     pub idempotency: Option<Key>,
 }
 
@@ -155,6 +155,11 @@ impl Storefront {
             Ok(body) => body,
             Err(faults) => fault::refused(&faults),
         }
+    }
+
+    /// Why the shop does not work any more, if it does not.
+    pub fn stopped(&self) -> Option<String> {
+        self.shop.engine().status().stopped()
     }
 
     /// What a request would do; `None` if it is refused anyway.

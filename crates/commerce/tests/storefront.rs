@@ -10,8 +10,6 @@
 
 #[path = "storefront/carts.rs"]
 mod carts;
-#[path = "storefront/cost.rs"]
-mod cost;
 #[path = "storefront/fixture.rs"]
 mod fixture;
 #[path = "storefront/hostile.rs"]

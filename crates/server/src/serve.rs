@@ -12,7 +12,7 @@ mod secrets;
 
 pub(crate) use audit::AuditLog;
 pub(crate) use backfill::{Backfills, known_from};
-pub(crate) use directory::keyring_of;
+pub(crate) use directory::shop_options;
 pub use directory::{DataDirectory, DirectoryError, open_options};
 pub(crate) use door::refresh_door;
 pub(crate) use erasures::Erasures;

@@ -7,7 +7,7 @@ mod products;
 
 use crate::calendar::now_us;
 use crate::config::Config;
-use crate::serve::keyring_of;
+use crate::serve::shop_options;
 use anyhow::Context as _;
 use commerce::cashier::{Cashier, CashierOptions, Outcome, Provider, TestProvider};
 use commerce::http::{OpenShopDoor, Pressure, ShopDoor, ShopDoorOptions};
@@ -93,6 +93,9 @@ fn open_for_business(config: &Config, env: &Env, shop: &Shop) -> anyhow::Result<
     let (stopping, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(furnish(config, shop))?;
+    if config.shop.test_payments {
+        tracing::warn!("shop.test_payments: payments are played, and nobody pays anything");
+    }
     let cashier = cashier(config, shop);
     let own = Arc::clone(&threads);
     let spawn = move |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -111,9 +114,13 @@ impl RunningShop {
         self.door.address()
     }
 
-    /// Why its loop has stopped by itself, if it has.
+    /// Why it has stopped by itself, if it has: its loop, or one of the threads that answer and pay.
     pub fn stopped(&self) -> Option<String> {
-        self.shop.engine().status().stopped()
+        let ended = || {
+            let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.iter().any(JoinHandle::is_finished).then(|| "one of its threads has ended".to_owned())
+        };
+        self.shop.engine().status().stopped().or_else(ended)
     }
 
     /// Stops: requests that were taken are answered, a last checkpoint is written.
@@ -126,9 +133,9 @@ impl RunningShop {
                 tracing::error!("a thread of the shop panicked");
             }
         }
-        let reason = self.stopped();
+        let reason = self.shop.engine().status().stopped();
         self.shop.engine().stop();
-        match reason.or_else(|| self.stopped()) {
+        match reason.or_else(|| self.shop.engine().status().stopped()) {
             None => Ok(()),
             Some(reason) => Err(anyhow::anyhow!("the shop stopped: {reason}")),
         }
@@ -142,7 +149,7 @@ async fn ends(mut stopped: watch::Receiver<bool>) {
 
 /// The shop's log has another shard number than the customers', so that neither can be taken for the other.
 fn opening(config: &Config, env: &Env) -> anyhow::Result<OpenOptions> {
-    let mut opening = keyring_of(config, env)?;
+    let mut opening = shop_options(config, env)?;
     opening.log.shard = SHOP_SHARD;
     Ok(opening)
 }

@@ -137,7 +137,8 @@ impl Cashier {
         let now = Instant::now();
         let mut next = None;
         let due = self.shop.view().due();
-        self.pauses.retain(|payment, _| due.iter().any(|one| one.key == *payment));
+        // In order of their keys, as the view has them.
+        self.pauses.retain(|payment, _| due.binary_search_by_key(payment, |one| one.key).is_ok());
         for payment in due {
             if self.asking.len() >= self.options.requests_max {
                 break;

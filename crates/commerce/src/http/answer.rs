@@ -52,7 +52,11 @@ impl Drop for Open<'_> {
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
     let path = request.uri().path();
     if path == "/healthz" {
-        return json(StatusCode::OK, &b"{\"status\":\"ok\"}"[..]);
+        return match shared.door.storefront.stopped() {
+            None => json(StatusCode::OK, &b"{\"status\":\"ok\"}"[..]),
+            // Why is in the log, and nobody's business here.
+            Some(_) => json(StatusCode::SERVICE_UNAVAILABLE, &b"{\"status\":\"stopped\"}"[..]),
+        };
     }
     let open = &shared.counters.open_requests;
     let before = open.fetch_add(1, Ordering::Relaxed);

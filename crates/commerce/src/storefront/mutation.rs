@@ -39,10 +39,14 @@ impl<'a> Asked<'a> {
         Arg::new(value, self.variables)
     }
 
-    /// The command for an operation: done once where the caller gave a key.
-    pub(crate) fn command(&self, operation: Operation) -> Command {
+    /// The command for an operation on a cart: done once where the caller gave a key. The key is the cart's, so that
+    /// nobody can use up another's.
+    pub(crate) fn command(&self, cart: Key, operation: Operation) -> Command {
         match self.context.idempotency {
-            Some(key) => Command::once(key.with(Key::of_text("field", &self.field.key)), operation),
+            Some(key) => {
+                let key = key.with(cart).with(Key::of_text("field", &self.field.key));
+                Command::once(key, operation)
+            }
             None => Command::of(operation),
         }
     }
@@ -116,7 +120,7 @@ impl Storefront {
             return self.with_cart(asked, token, error).await;
         }
         match self.operation(asked, token).await {
-            Ok(operation) => self.done(asked, token, &asked.command(operation), "").await,
+            Ok(operation) => self.done(asked, token, &asked.command(cart_key(token), operation), "").await,
             Err(error) => self.with_cart(asked, token, error).await,
         }
     }

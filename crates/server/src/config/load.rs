@@ -93,7 +93,7 @@ pub enum ConfigError {
     Assignment(String),
     /// An address that others can reach, without protection.
     #[error(
-        "`listen.{key}` is {address}, which other machines can reach, and this version does not speak TLS itself: put a \
+        "`{key}` is {address}, which other machines can reach, and this version does not speak TLS itself: put a \
          proxy that does before it and set `listen.behind_proxy = true`, or listen on 127.0.0.1"
     )]
     Exposed {
@@ -212,8 +212,12 @@ fn assign(key: &Doc, config: &mut Config, value: &str, origin: &str) -> Result<(
 /// What no single key can say.
 fn check(config: &Config) -> Result<(), ConfigError> {
     let listen = &config.listen;
-    for (key, address) in [("ingest", listen.ingest), ("admin", listen.admin), ("profiles", listen.profiles)]
-    {
+    for (key, address) in [
+        ("listen.ingest", listen.ingest),
+        ("listen.admin", listen.admin),
+        ("listen.profiles", listen.profiles),
+        ("shop.listen", config.shop.listen),
+    ] {
         if !address.ip().is_loopback() && !listen.behind_proxy {
             return Err(ConfigError::Exposed { key, address });
         }

@@ -270,7 +270,7 @@ pub fn open_options(
 }
 
 /// How the shop's own folder is opened: with the same keyring, if there is one, and bounds of its own.
-pub(crate) fn keyring_of(config: &Config, env: &Env) -> Result<OpenOptions, DirectoryError> {
+pub(crate) fn shop_options(config: &Config, env: &Env) -> Result<OpenOptions, DirectoryError> {
     open_options(config, &DataDirectory::at(&config.data), env)
 }
 

@@ -36,7 +36,9 @@ pub(super) async fn take_in(shop: &Shop, path: &Path) -> anyhow::Result<()> {
     let (mut taken, mut refused) = (0_u64, imported.report.refused_count);
     for item in imported.items {
         let handle = item.product.handle.clone();
-        match shop.operate(put(shop, item)).await? {
+        // A start with the same file writes nothing.
+        let Some(operation) = put(shop, item) else { continue };
+        match shop.operate(operation).await? {
             Ok(_) => taken += 1,
             Err(refusal) => {
                 refused += 1;
@@ -56,8 +58,9 @@ async fn first_location(shop: &Shop) -> anyhow::Result<u64> {
     }
 }
 
-/// The product, with the numbers of the one that has its handle, and without stock for what is known.
-fn put(shop: &Shop, item: Item) -> Operation {
+/// The product, with the numbers of the one that has its handle, and without stock for what is known. `None` where nothing is
+/// new.
+fn put(shop: &Shop, item: Item) -> Option<Operation> {
     let Item { mut product, mut stock } = item;
     let catalogue = shop.view().catalogue();
     if let Some(known) = catalogue.product_by_handle(&product.handle) {
@@ -76,8 +79,16 @@ fn put(shop: &Shop, item: Item) -> Operation {
         }
         let variants = &product.variants;
         stock.retain(|one| variants.get(one.variant as usize).is_some_and(|variant| variant.number == 0));
+        // Times that the file does not state are those of the reading.
+        product.updated_at = known.product.updated_at;
+        if product.published_at.is_some() && known.product.published_at.is_some() {
+            product.published_at = known.product.published_at;
+        }
+        if product == *known.product {
+            return None;
+        }
     }
-    Operation::PutProduct { product, stock }
+    Some(Operation::PutProduct { product, stock })
 }
 
 /// What a variant is, by the words of its options: their places may have changed.

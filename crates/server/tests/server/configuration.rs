@@ -71,6 +71,7 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
         ("[listen]\ningest = \"localhost\"", &["127.0.0.1:7300"]),
         ("[listen]\nbehind_proxy = \"yes\"", &["true or false"]),
         ("[listen]\nadmin = \"0.0.0.0:7310\"", &["listen.admin", "behind_proxy = true", "127.0.0.1"]),
+        ("[shop]\nlisten = \"0.0.0.0:7340\"", &["shop.listen", "behind_proxy = true", "127.0.0.1"]),
         ("[listen]\nprofiles = \"[::]:7311\"", &["listen.profiles"]),
         ("[listen]\ningest = \"10.0.0.1:7300\"", &["listen.ingest", "TLS"]),
         ("[ingest]\ndefault_country = \"XX\"", &["ingest.default_country", "DE"]),

@@ -108,10 +108,6 @@ build:
 	@cargo build --workspace --bins --example recorder --locked
 	@$(TARGET)/debug/xtask all
 
-# Properties take the same cases each time, so that a tree passes or does not; `make proof-properties` draws new ones, and many
-# more. PROPTEST_RNG_SEED=N takes others.
-PROPTEST_RNG_SEED ?= 1
-tests doc-tests: export PROPTEST_RNG_SEED := $(PROPTEST_RNG_SEED)
 tests:
 	@$(call say,unit, property and simulation tests)
 	@$(if $(THROUGHLINE_SHARED_DATA),echo "public data sets: $(THROUGHLINE_SHARED_DATA)",tools/shout-no-data)

@@ -1,6 +1,7 @@
 //! Parts people who were joined, and erases them.
 
 use crate::command::{CommandError, Parting, Reply, WhoToErase};
+use crate::define::takes_features;
 use crate::effect::{Body, Cause};
 use crate::redact::{ErasedNode, Extent};
 use crate::resolve::Step;
@@ -111,7 +112,14 @@ impl Step<'_> {
             {
                 *extent = Extent::Node;
             }
-            self.state.erased.insert(*node, ErasedNode { position, extent: *extent });
+            let row = match self.state.erased(*node) {
+                // What the device had gathered went before, and a session of it takes no more: that is kept in mind.
+                Some(before) if *extent == Extent::Session && takes_features(before.extent) => {
+                    ErasedNode { extent: Extent::Node, ..before }
+                }
+                _ => ErasedNode { position, extent: *extent },
+            };
+            self.state.erased.insert(*node, row);
         }
         self.forget_quarantined(&erased);
         self.count(-1, 0);

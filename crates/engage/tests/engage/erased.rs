@@ -232,6 +232,55 @@ fn compare(kept: &mut Shard, again: &mut Shard) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// An audience that is made up when somebody was erased finds who it would have found before.
+fn early_and_late(acts: &[Act], chunk: usize) -> Result<(), TestCaseError> {
+    let (mut early, mut late) = (Shard::new(), Shard::new());
+    (0..RULES.len()).for_each(|number| define_one(&mut early, number));
+    back_fill(&mut early, 8);
+    for shard in [&mut early, &mut late] {
+        // The same log time for the same acts, although one has had more commands.
+        shard.advance(Timestamp(super::shard::START + HOUR_US));
+        acts.iter().for_each(|one| act(shard, one));
+    }
+    redact_log(&mut late);
+    (0..RULES.len()).for_each(|number| define_one(&mut late, number));
+    back_fill(&mut late, chunk);
+    let now = late.now.max(early.now);
+    early.advance(now);
+    late.advance(now);
+    prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
+    let members = |shard: &Shard| -> Vec<u64> {
+        (0..RULES.len()).map(|number| shard.view.tally(DefinitionId(number as u32)).members).collect()
+    };
+    prop_assert_eq!(members(&early), members(&late));
+    Ok(())
+}
+
+/// A device whose owner was erased begins anew; when somebody who had a session on it before is erased too, what it had
+/// gathered before stays gone.
+#[test]
+fn what_a_device_gathered_stays_gone_when_a_session_of_it_goes_later() {
+    let on_device = |name| Happening { name, ..Happening::of(&[browser(0)], true) };
+    let named = |who| {
+        Act::Happens(Box::new(Happening { name: "View", ..Happening::of(&[user(who), browser(0)], false) }))
+    };
+    let ordered = |change| {
+        Act::Happens(Box::new(Happening { name: "Order Completed", ..on_device("").order(change, 0, 10) }))
+    };
+    let acts = [
+        ordered(OrderChange::Completed),
+        ordered(OrderChange::Refunded),
+        named(1),
+        named(0),
+        Act::Erase(user(1)),
+        Act::Happens(Box::new(on_device("View"))),
+        Act::Erase(user(0)),
+    ];
+    for chunk in [1, 3, 5, 90] {
+        early_and_late(&acts, chunk).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -255,25 +304,7 @@ proptest! {
         acts in prop::collection::vec(any_act().prop_filter("all rules at once", |act| !matches!(act, Act::Define(..))), 1..60),
         chunk in 5_usize..90,
     ) {
-        let (mut early, mut late) = (Shard::new(), Shard::new());
-        (0..RULES.len()).for_each(|number| define_one(&mut early, number));
-        back_fill(&mut early, 8);
-        for shard in [&mut early, &mut late] {
-            // The same log time for the same acts, although one has had more commands.
-            shard.advance(Timestamp(super::shard::START + HOUR_US));
-            acts.iter().for_each(|one| act(shard, one));
-        }
-        redact_log(&mut late);
-        (0..RULES.len()).for_each(|number| define_one(&mut late, number));
-        back_fill(&mut late, chunk);
-        let now = late.now.max(early.now);
-        early.advance(now);
-        late.advance(now);
-        prop_assert_eq!(memberships(&mut early, &everybody()), memberships(&mut late, &everybody()));
-        let members = |shard: &Shard| -> Vec<u64> {
-            (0..RULES.len()).map(|number| shard.view.tally(DefinitionId(number as u32)).members).collect()
-        };
-        prop_assert_eq!(members(&early), members(&late));
+        early_and_late(&acts, chunk)?;
     }
 
     /// Redaction takes no more than what the erased did, and no less.
